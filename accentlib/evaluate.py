@@ -1,0 +1,217 @@
+"""From users to tables: explain, verify, compare with controls, summarise with confidence intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.proportion import proportion_confint
+
+from accentlib.errors import InputError
+from accentlib.explain import EXPLAINERS, Explanation, explain
+from accentlib.recommender import Recommender, recommendations, unseen_scores
+from accentlib.verify import Outcome, Removal, verify
+
+COLUMNS = [
+    "recommender", "explainer", "k", "user", "rec", "replacement", "set", "size", "gap", "estimated_gap",
+    "failure", "control", "seed", "pool", "verified_gap", "control_gap", "adjusted_gap",
+    "first", "adjusted_first",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One user's candidates and what every explainer found: `explanations[explainer, k]`.
+
+    `items` [K] are item codes, best first, `scores` [K] theirs; `actions` [Z] the training rows that
+    the columns of `influence` [K, Z] and the explanations' actions stand for.
+    """
+
+    user: int
+    items: np.ndarray
+    scores: np.ndarray
+    actions: np.ndarray
+    influence: np.ndarray
+    explanations: dict[tuple[str, int], Explanation]
+
+    def removal(self, explanation: Explanation) -> Removal:
+        """The training rows that the explanation removes."""
+        return Removal(self.user, tuple(sorted(int(self.actions[z]) for z in explanation.actions)))
+
+
+def choose_users(recommender: Recommender, users: int | str | Sequence[int], seed: int = 0) -> np.ndarray:
+    """User codes, ascending, from "all", a number (that many, drawn with `seed`) or a list of original ids."""
+    sample = recommender.sample
+    if users == "all":
+        return np.arange(sample.n_users)
+    if isinstance(users, (int, np.integer)) and not isinstance(users, bool):
+        if not 1 <= users <= sample.n_users:
+            raise InputError(f'users is {users}, but must be "all", a list of user ids, or 1 to {sample.n_users}.')
+        return np.sort(np.random.default_rng(seed).permutation(sample.n_users)[:users])
+    if isinstance(users, str) or not len(users):
+        raise InputError(f'users is {users!r}, but must be "all", a list of user ids, or 1 to {sample.n_users}.')
+    return np.unique([sample.user_code(user) for user in users])
+
+
+def explain_users(
+    recommender: Recommender, users: Sequence[int], explainers: Sequence[str], ks: Sequence[int]
+) -> list[Explained]:
+    """Candidates, influences and explanations of all the users, by all explainers, for all k in one pass."""
+    unknown = [name for name in explainers if name not in EXPLAINERS]
+    if unknown or not len(explainers):
+        raise InputError(f"explainers is {list(explainers)!r}, but allowed are {', '.join(EXPLAINERS)}.")
+    items, scores = recommendations(recommender, users, max(ks))
+    matrices = recommender.influence(users, items, recommender.protocol.fia_mode)
+    explained = []
+    for user, candidates, values, matrix in zip(users, items, scores, matrices, strict=True):
+        found = {(name, k): e for name in explainers for k, e in explain(name, values, matrix, ks).items()}
+        actions = recommender.actions(int(user))
+        explained.append(Explained(int(user), candidates, values, actions, matrix, found))
+    return explained
+
+
+def random_removal(one: Explained, size: int, draw: int) -> Removal:
+    """As many random actions of the same user: the control against "any removal would do"."""
+    rng = np.random.default_rng([one.user, size, draw])
+    return Removal(one.user, tuple(sorted(rng.choice(one.actions, size, replace=False).tolist())))
+
+
+def evaluate(
+    recommender: Recommender,
+    explained: list[Explained],
+    seeds: Sequence[int],
+    random_draws: int = 1,
+    workers: int = 2,
+    engine: str = "loky",
+    folder=None,
+) -> pd.DataFrame:
+    """Verifies every explanation by retraining, with both controls, and returns the tidy table.
+
+    One row is a user, an explainer, a k, a control and a seed; the columns are `COLUMNS`. Users and items
+    are original ids; `set` joins the removed items' ids by spaces. `control` is "explanation" for the
+    explanation itself, "placebo" for the same question after a retraining with nothing removed,
+    "random-1", ... for as many random actions. `verified_gap` is the retrained score of rec less that
+    of the replacement, `control_gap` the same without the removal, `adjusted_gap` is gap -
+    (control_gap - verified_gap); `first` is the item that ranks first after retraining, by the retrained
+    scores, and `adjusted_first` by the recommender's own scores plus the removal's effect on them.
+    Where nothing was found there is one row a seed with `failure` and without gaps.
+    """
+    removals = set()
+    for one in explained:
+        for e in one.explanations.values():
+            if e.found:
+                removals.add(one.removal(e))
+                removals |= {random_removal(one, len(e.actions), d) for d in range(random_draws)}
+        removals.add(Removal(one.user, ()))
+    outcomes = verify(recommender, sorted(removals), seeds, workers, engine, folder)
+    before = recommender.scores([one.user for one in explained])
+    rows = []
+    for one, own in zip(explained, before, strict=True):
+        for (name, k), e in one.explanations.items():
+            tried = {"explanation": one.removal(e), "placebo": Removal(one.user, ())}
+            if e.found:
+                draws = range(random_draws)
+                tried |= {f"random-{d + 1}": random_removal(one, len(e.actions), d) for d in draws}
+            for seed in seeds:
+                base = outcomes[Removal(one.user, ()), seed].scores
+                for control, removal in tried.items():
+                    if e.found or control == "explanation":
+                        outcome = outcomes.get((removal, seed))
+                        row = _row(recommender, one, name, k, e, own, base, outcome if e.found else None)
+                        rows.append(row | {"control": control, "seed": seed})
+    table = pd.DataFrame(rows)
+    return table.reindex(columns=COLUMNS)
+
+
+def _row(recommender, one, name, k, e: Explanation, own, base, outcome: Outcome | None) -> dict:
+    """One row of the tidy table, from the user's scores before, in the control and after the removal."""
+    ids, trained_on = recommender.sample.item_ids, recommender.sample.train["item"].to_numpy()
+    row = {
+        "recommender": recommender.name,
+        "explainer": name,
+        "k": k,
+        "user": recommender.sample.user_ids[one.user],
+        "rec": ids[one.items[0]],
+        "failure": e.failure,
+    }
+    if outcome is None:
+        return row
+    rec, replacement = one.items[0], one.items[e.replacement]
+    after, adjusted = outcome.scores, own + (outcome.scores - base)
+    best = unseen_scores(recommender.sample, [one.user] * 2, np.stack([after, adjusted])).argmax(axis=1)
+    gaps = [scores[rec] - scores[replacement] for scores in (own, after, base, adjusted)]
+    return row | {
+        "replacement": ids[replacement],
+        "set": " ".join(str(ids[trained_on[one.actions[z]]]) for z in e.actions),
+        "size": len(e.actions),
+        "gap": gaps[0],
+        "estimated_gap": e.estimated_gap,
+        "pool": outcome.pool,
+        "verified_gap": gaps[1],
+        "control_gap": gaps[2],
+        "adjusted_gap": gaps[3],
+        "first": ids[best[0]],
+        "adjusted_first": ids[best[1]],
+    }
+
+
+def per_explanation(table: pd.DataFrame, verdict: str) -> pd.DataFrame:
+    """One row a recommender, explainer, k, user and control: means over the seeds, and the verdicts.
+
+    `success` (pairwise, the paper's): the replacement's mean score exceeds rec's. `strict`: the
+    replacement ranks first of all unseen items in most of the seeds. Both by `verdict`: "gap" takes
+    the retrained scores, "effect" the recommender's own plus the removal's effect.
+    """
+    gap, first = {"gap": ("verified_gap", "first"), "effect": ("adjusted_gap", "adjusted_first")}[verdict]
+    keys = ["recommender", "explainer", "k", "user", "control"]
+    judged = table.assign(judged_gap=table[gap], leads=(table[first] == table["replacement"]).astype(float))
+    grouped = judged.groupby(keys, sort=False)
+    means = grouped[["size", "gap", "estimated_gap", "verified_gap", "control_gap", "judged_gap", "leads"]].mean()
+    result = means.reset_index()
+    result["success"] = result["judged_gap"] < 0
+    result["strict"] = result["leads"] > 0.5
+    return result
+
+
+def interval(successes: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % confidence interval of a percentage."""
+    low, high = proportion_confint(successes, n, method="wilson")
+    return 100 * low, 100 * high
+
+
+def summarise(table: pd.DataFrame, verdict: str) -> pd.DataFrame:
+    """Table 1 for what was run: one row a recommender, explainer and k; percentages are of all users.
+
+    `found` counts users with an explanation; `cf_percentage` those whose explanation holds by
+    `verdict`, with Wilson's 95 % interval; `strict_percentage` those whose replacement leads;
+    `cf_set_size` is the mean size of the explanations that hold. `placebo_percentage` is judged by the
+    retrained gap whatever the verdict: by its effect, removing nothing does nothing.
+    """
+    judged = per_explanation(table, verdict)
+    placebo = per_explanation(table, "gap")
+    rows = []
+    for key, group in judged.groupby(["recommender", "explainer", "k"], sort=False):
+        mine = group[group["control"] == "explanation"]
+        n, holds = len(mine), int(mine["success"].sum())
+        low, high = interval(holds, n)
+        same = (placebo[["recommender", "explainer", "k"]] == list(key)).all(axis=1)
+        empty = placebo[same & (placebo["control"] == "placebo")]
+        draws = group[group["control"].str.startswith("random-")]
+        n_draws = max(draws["control"].nunique(), 1)
+        rows.append(
+            dict(zip(["recommender", "explainer", "k"], key, strict=True))
+            | {
+                "n_users": n,
+                "found": int(mine["size"].notna().sum()),
+                "cf_percentage": 100 * holds / n,
+                "cf_low": low,
+                "cf_high": high,
+                "strict_percentage": 100 * mine["strict"].mean(),
+                "cf_set_size": mine.loc[mine["success"], "size"].mean(),
+                "placebo_percentage": 100 * empty["success"].sum() / n,
+                "random_percentage": 100 * draws["success"].sum() / n / n_draws if len(draws) else np.nan,
+            }
+        )
+    return pd.DataFrame(rows)

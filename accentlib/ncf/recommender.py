@@ -1,0 +1,80 @@
+"""NCF as a recommender that can be explained and verified (chapters `book/ncf.md`, `book/verification.md`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from accentlib.data import Sample
+from accentlib.errors import InputError
+from accentlib.ncf.ensemble import new_ensemble, replicate, unpack
+from accentlib.ncf.fia import fia
+from accentlib.ncf.model import NCF, NCFConfig, all_scores, initialise
+from accentlib.ncf.published import MODEL_FILE, load_published
+from accentlib.ncf.training import Ratings, Run, train
+from accentlib.recommender import Protocol
+from accentlib.store import digest
+from accentlib.work import single_thread
+
+PROTOCOLS = {
+    "paper": Protocol("paper", False, True, 120_000, "gap", (0, 1, 2, 3, 4), 1, "paper"),
+    "steady": Protocol("steady", True, True, 10_000, "effect", (0, 1), 4, "exact"),
+}
+
+
+def protocol_named(name: str, **changes) -> Protocol:
+    """The protocol of this name, with `changes` to its fields; InputError for an unknown name."""
+    if name not in PROTOCOLS:
+        raise InputError(f"protocol is {name!r}, but must be one of {', '.join(PROTOCOLS)}.")
+    return replace(PROTOCOLS[name], **changes)
+
+
+class NCFRecommender:
+    """The published NCF under a protocol: see `accentlib.recommender.Recommender` for what it offers."""
+
+    name = "ncf"
+
+    def __init__(self, sample: Sample, protocol: Protocol, path: Path = MODEL_FILE, device: str = "cpu"):
+        self.sample, self.protocol, self.device = sample, protocol, device
+        self.trained, average, facts = load_published(sample, path)
+        last = unpack({k: v[0] for k, v in self.trained.parameters.items()}, sample.n_users)
+        self.model: NCF = average if protocol.averaged else last
+        self.config = NCFConfig(**facts["config"])
+        self.initialisation = facts["initialisation"]
+        weights = torch.cat([p.detach().flatten() for p in self.model.parameters()]).numpy()
+        how = (protocol.averaged, protocol.warm, protocol.steps)
+        self.key = digest(self.name, sample.digest, facts, weights, how)
+
+    def scores(self, users: Sequence[int]) -> np.ndarray:
+        return all_scores(self.model, torch.as_tensor(np.asarray(users))).numpy()
+
+    def actions(self, user: int) -> np.ndarray:
+        return self.sample.actions(user)
+
+    def influence(self, users: Sequence[int], candidates: np.ndarray, mode: str) -> list[np.ndarray]:
+        return fia(self.model, self.sample, self.config.l2, np.asarray(users), candidates, mode).influence
+
+    def retrain(self, removed, users, seed: int, checkpoint: Path, on_step=lambda done: None) -> list[np.ndarray]:
+        if self.device == "cpu":
+            single_thread()
+        if self.protocol.warm:
+            ensemble = replicate(self.trained, 0, len(removed))
+        else:
+            shape = (self.sample.n_users, self.sample.n_items, self.config.dim)
+            ensemble = new_ensemble([initialise(NCF(*shape), self.initialisation)] * len(removed))
+        ensemble = ensemble.to(self.device)
+        data = Ratings.of(self.sample.train, self.device)
+        # The shuffles must not be those of the published training: its seed is far from any of these.
+        run = Run(self.protocol.steps, seed, average=self.protocol.averaged)
+        weights = train(ensemble, data, run, self.config, removed, checkpoint, on_step)
+        models = (unpack({k: v[m].cpu() for k, v in weights.items()}, self.sample.n_users) for m in range(len(removed)))
+        return [all_scores(model, torch.as_tensor(u)).numpy() for model, u in zip(models, users, strict=True)]
+
+
+def describe(recommender: NCFRecommender) -> dict:
+    """What determines this recommender, for provenance."""
+    return {"config": asdict(recommender.config), "protocol": asdict(recommender.protocol)}

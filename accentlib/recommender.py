@@ -1,0 +1,85 @@
+"""What a recommender must offer to be explained and verified, and the protocols by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol as Interface
+
+import numpy as np
+
+from accentlib.data import Sample
+from accentlib.errors import InputError
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How scores are read off and how an explanation is verified (chapter `book/verification.md`).
+
+    `averaged`: the recommender and its retrainings are averages of weights over the last part of
+    their runs, not last iterates. `warm`: a retraining goes on from the trained weights and optimiser
+    state for `steps` steps; else it starts from the initialisation. `verdict`: "gap" judges by the
+    retrained gap; "effect" judges by the recommender's own gap less what the removal did to the gap
+    under common random numbers. `pool_size` users' sets are left out in one retraining. The
+    explanations verified under it use FIA in the mode `fia_mode`.
+    """
+
+    name: str
+    averaged: bool
+    warm: bool
+    steps: int
+    verdict: str
+    seeds: tuple[int, ...]
+    pool_size: int
+    fia_mode: str
+
+
+class Recommender(Interface):
+    """What searches, verification and tables need of a recommender; they know no more of it.
+
+    Users and items are codes of `sample`; actions are row numbers of `sample.train`.
+    """
+
+    name: str
+    sample: Sample
+    protocol: Protocol
+    key: str  # a digest of everything that determines scores and retrainings
+
+    def scores(self, users: Sequence[int]) -> np.ndarray:
+        """Scores of every item for the given users, [U, n_items]."""
+
+    def actions(self, user: int) -> np.ndarray:
+        """The actions that an explanation may remove."""
+
+    def influence(self, users: Sequence[int], candidates: np.ndarray, mode: str) -> list[np.ndarray]:
+        """Influence of every action on the scores of `candidates` [U, K]: one [K, Z_u] matrix a user."""
+
+    def retrain(
+        self, removed: list[np.ndarray], users: list[np.ndarray], seed: int, checkpoint: Path, on_step=None
+    ) -> list[np.ndarray]:
+        """Retrains a model for each set of removed actions, all with the shuffles of `seed`.
+
+        Returns, for each model, the new scores of every item for its `users`, [U_m, n_items].
+        """
+
+
+def recommendations(recommender: Recommender, users: Sequence[int], k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The top `k` items that each user has no action on in training: items and scores, [U, k], best first.
+
+    Ties go to the smaller item code. Raises InputError if a user has fewer than `k` such items.
+    """
+    scores = unseen_scores(recommender.sample, users, recommender.scores(users))
+    items = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    best = np.take_along_axis(scores, items, axis=1)
+    if items.shape[1] < k or not np.isfinite(best).all():
+        raise InputError(f"k is {k}, but a user has fewer items left to recommend; choose a smaller k.")
+    return items, best
+
+
+def unseen_scores(sample: Sample, users: Sequence[int], scores: np.ndarray) -> np.ndarray:
+    """A copy of `scores` [U, n_items] with minus infinity at the items of each user's training actions."""
+    scores = np.array(scores, dtype=np.float64)
+    for row, user in zip(scores, users, strict=True):
+        row[sample.train["item"].to_numpy()[sample.actions(int(user))]] = -np.inf
+    return scores

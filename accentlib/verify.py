@@ -1,0 +1,151 @@
+"""Checking explanations by retraining: pools, common random numbers, results that survive a kill.
+
+One retraining can leave out the sets of several users at once (a pool): removing a few actions of
+one user barely moves the others. `pool_size=1` is the paper's way. Beside the pools of each seed one
+model is retrained with nothing removed, on the same shuffles: the control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed, parallel_config
+from tqdm import tqdm
+
+from accentlib.data.files import cache_folder
+from accentlib.errors import InputError
+from accentlib.recommender import Recommender
+from accentlib.store import atomic, digest
+from accentlib.work import MEMBERS_AT_ONCE
+
+ENGINES = ("loky", "sequential", "dask")
+
+
+@dataclass(frozen=True, order=True)
+class Removal:
+    """Training rows `rows`, ascending, that a retraining leaves out for `user`; none: the control."""
+
+    user: int
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Scores of every item for one user after one retraining, and the pool that it was in."""
+
+    scores: np.ndarray
+    pool: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A few models that are retrained together: for each, its removals and the users to score."""
+
+    key: str
+    seed: int
+    first_pool: int
+    pools: tuple[tuple[Removal, ...], ...]
+
+
+def make_pools(removals: Sequence[Removal], pool_size: int, seed: int = 0) -> list[tuple[Removal, ...]]:
+    """Splits removals into pools of at most `pool_size`, one set a user, in an order drawn with `seed`.
+
+    Duplicates are verified once. Raises InputError if `pool_size` is below 1.
+    """
+    if pool_size < 1:
+        raise InputError(f"pool_size is {pool_size}, but must be at least 1.")
+    distinct = sorted(set(removals))
+    order = np.random.default_rng(seed).permutation(len(distinct))
+    pools: list[list[Removal]] = []
+    users: list[set[int]] = []
+    open_pools: list[int] = []
+    for removal in (distinct[i] for i in order):
+        place = next((p for p in open_pools if removal.user not in users[p]), None)
+        if place is None:
+            place = len(pools)
+            pools.append([])
+            users.append(set())
+            open_pools.append(place)
+        pools[place].append(removal)
+        users[place].add(removal.user)
+        if len(pools[place]) == pool_size:
+            open_pools.remove(place)
+    return [tuple(pool) for pool in pools]
+
+
+def make_units(recommender: Recommender, removals: Sequence[Removal], seeds: Sequence[int]) -> list[Unit]:
+    """The work, in pieces that don't depend on what is already done or on who does them.
+
+    Pool 0 of each seed is the control: nothing removed, every user scored.
+    """
+    control = tuple(Removal(user, ()) for user in sorted({removal.user for removal in removals}))
+    pools = [control, *make_pools([r for r in removals if r.rows], recommender.protocol.pool_size)]
+    units = []
+    for seed in seeds:
+        for first in range(0, len(pools), MEMBERS_AT_ONCE):
+            chunk = tuple(pools[first : first + MEMBERS_AT_ONCE])
+            parts = [[(r.user, r.rows) for r in pool] for pool in chunk]
+            units.append(Unit(digest(recommender.key, seed, parts), seed, first, chunk))
+    return units
+
+
+def run_unit(recommender: Recommender, unit: Unit, folder: Path) -> Path:
+    """Retrains a unit's models, unless its result is there, and stores the scores atomically."""
+    path = folder / f"{unit.key}.npz"
+    if not path.exists():
+        removed = [np.array([row for r in pool for row in r.rows], dtype=np.int64) for pool in unit.pools]
+        users = [np.array([r.user for r in pool]) for pool in unit.pools]
+        scores = recommender.retrain(removed, users, unit.seed, folder / f"{unit.key}.part")
+        with atomic(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, *scores)
+    return path
+
+
+def verify(
+    recommender: Recommender,
+    removals: Sequence[Removal],
+    seeds: Sequence[int],
+    workers: int = 2,
+    engine: str = "loky",
+    folder: Path | None = None,
+) -> dict[tuple[Removal, int], Outcome]:
+    """Retrains without each removal, once a seed, and returns the scores found: {(removal, seed): outcome}.
+
+    The control of a user is the removal of no rows. Finished units lie in `folder` (by default in the
+    cache) under keys made of all that determines them, so a killed run goes on where it was and ends
+    in the same results. `engine` is joblib's: its own workers, none, or a Dask cluster.
+
+    Raises InputError for an unknown engine, no seeds, or removals of rows that are not the user's.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"engine is {engine!r}, but must be one of {', '.join(ENGINES)}.")
+    if not seeds:
+        raise InputError("seeds is empty; at least one retraining seed is needed.")
+    check_removals(recommender, removals)
+    folder = Path(folder or cache_folder() / "retrainings")
+    folder.mkdir(parents=True, exist_ok=True)
+    units = make_units(recommender, removals, seeds)
+    todo = [unit for unit in units if not (folder / f"{unit.key}.npz").exists()]
+    with parallel_config(backend=engine, n_jobs=workers):
+        jobs = (delayed(run_unit)(recommender, unit, folder) for unit in todo)
+        results = Parallel(return_as="generator_unordered")(jobs) if engine != "dask" else Parallel()(jobs)
+        for _ in tqdm(results, total=len(todo), desc="retrainings", unit="unit", mininterval=1):
+            pass
+    found = {}
+    for unit in units:
+        with np.load(folder / f"{unit.key}.npz") as stored:
+            for place, pool in enumerate(unit.pools):
+                for removal, scores in zip(pool, stored[f"arr_{place}"], strict=True):
+                    found[removal, unit.seed] = Outcome(scores, unit.first_pool + place)
+    return found
+
+
+def check_removals(recommender: Recommender, removals: Sequence[Removal]) -> None:
+    """Raises InputError unless every removal consists of actions of its own user."""
+    for removal in removals:
+        strangers = set(removal.rows) - set(recommender.actions(removal.user).tolist())
+        if strangers:
+            raise InputError(f"row {min(strangers)} is to be removed for user {removal.user}, but is not her action.")

@@ -1,0 +1,33 @@
+"""Parallel work: threads, chunk sizes and progress, the same for every long run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from tqdm import tqdm
+
+MEMBERS_AT_ONCE = 4  # on a CPU four members' buffers still fit a core's cache
+
+
+def single_thread() -> None:
+    """Prepares this process for small operations on a CPU core of its own.
+
+    One thread, since such operations lose by sharing. Denormal numbers count as zero: the collapsed
+    GMF embeddings are full of them, and they slow arithmetic down.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+@contextmanager
+def step_progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error, moved on by calls with the number of steps done."""
+    with tqdm(total=total, desc=label, mininterval=5, miniters=1, unit="step") as bar:
+
+        def on_step(done: int) -> None:
+            if done % 100 == 0 or done == total:
+                bar.update(done - bar.n)
+
+        yield on_step

@@ -1,0 +1,101 @@
+"""The built pages in a headless browser, on a desktop's width and a phone's. The network is cut off."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from book.tools.chapters import ROOT, chapters
+
+pytestmark = [pytest.mark.book, pytest.mark.browser]
+
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PAGES = [path.relative_to(ROOT).with_suffix(".html").as_posix() for path in chapters()]
+TITLE = "ACCENT: counterfactual explanations for recommenders"
+
+
+@pytest.fixture
+def page(browser):
+    """A page whose `errors` list holds what went wrong in it; what the cut network causes is left out."""
+    page = browser.new_page(viewport=DESKTOP)
+    page.errors = []
+    page.route(re.compile("^https?:"), lambda route: route.abort())
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda message: page.errors.append(message.text) if is_error(message) else None)
+    yield page
+    page.close()
+
+
+def is_error(message) -> bool:
+    blocked = message.text.startswith("Failed to load resource") and message.location["url"].startswith("http")
+    return message.type == "error" and not blocked
+
+
+def visit(page, built_book: Path, name: str, size: dict[str, int] = DESKTOP) -> None:
+    page.set_viewport_size(size)
+    page.goto((built_book / name).as_uri(), wait_until="load")
+
+
+def overflow(page) -> int:
+    """By how many pixels the page is wider than the window."""
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_opens_and_fits_a_phone(page, built_book, name):
+    visit(page, built_book, name, PHONE)
+    heading = page.locator("article h1").first.inner_text().strip("# \n")
+    assert page.title().endswith(TITLE)
+    assert re.sub(r"^[\d.]+\s*", "", heading).split()[0] in page.title()
+    assert overflow(page) <= 0
+    assert page.errors == []
+
+
+def test_the_first_page_is_found_from_the_folder(page, built_book):
+    visit(page, built_book, "index.html")
+    page.wait_for_url("**/book/index.html")
+    assert page.get_by_role("link", name="Results").first.is_visible()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_results_table_is_seen(page, built_book, size):
+    visit(page, built_book, "book/results.html", size)
+    table = page.locator("article .cell_output table").filter(has_text=re.compile("accent", re.I)).first
+    table.scroll_into_view_if_needed()
+    assert table.is_visible()
+    box = table.bounding_box()
+    assert box["width"] > 100 and box["height"] > 40
+    assert 0 <= box["x"] < size["width"] / 2
+    assert overflow(page) <= 0
+
+
+def test_a_figure_keeps_its_white_sheet_in_dark_mode(page, built_book):
+    name = next(name for name in PAGES if "<img" in article(built_book / name))
+    visit(page, built_book, name)
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    figure = page.locator("article .cell_output img, article figure img").first
+    style = figure.evaluate("e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).filter]")
+    assert style == ["rgb(255, 255, 255)", "none"]
+    assert figure.evaluate("e => e.complete && e.naturalWidth > 0")
+
+
+def test_a_solution_is_folded_until_it_is_asked_for(page, built_book):
+    name = next(name for name in PAGES if 'class="solution dropdown' in article(built_book / name))
+    visit(page, built_book, name)
+    solution = page.locator("article .solution.dropdown").first
+    answer = solution.locator(".section p, section p, p:not(.admonition-title)").first
+    assert not answer.is_visible()
+    solution.locator("button").first.click()
+    answer.wait_for(state="visible")
+
+
+def article(path: Path) -> str:
+    return path.read_text(encoding="utf-8").partition("<article")[2].partition("</article>")[0]
+
+
+def test_an_error_and_an_overflow_are_noticed(page, tmp_path):
+    bad = tmp_path / "bad.html"
+    bad.write_text("<div style='width: 2000px'>wide</div><img src='no.png'><script>nothing()</script>")
+    visit(page, tmp_path, "bad.html", PHONE)
+    assert overflow(page) > 1000
+    assert len(page.errors) == 2

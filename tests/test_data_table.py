@@ -1,0 +1,151 @@
+"""A table of one's own: what is read, and one clear sentence for what is refused."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from accentlib.data import load_table
+from accentlib.errors import InputError
+
+
+@pytest.fixture
+def table():
+    """Two users with 12 positives and 11 negatives each, one with too few; rows in no order."""
+    rows = []
+    for user, n_low in ((30, 11), (7, 11), (9, 3)):
+        rows += [(user, 100 + item, 5 if item % 2 else 3, 50 - item) for item in range(12)]
+        rows += [(user, 200 + item, 1, 80 - item) for item in range(n_low)]
+    frame = pd.DataFrame(rows, columns=["user", "item", "rating", "timestamp"])
+    return frame.sample(frac=1, random_state=0, ignore_index=True)
+
+
+def refused(table, pattern, **options):
+    """The table is refused with one sentence."""
+    with pytest.raises(InputError) as caught:
+        load_table(table, **options)
+    message = str(caught.value)
+    assert re.search(pattern, message), message
+    assert message.endswith(".") and ". " not in message and "\n" not in message
+
+
+def test_whole_numbers_as_ids(table):
+    sample = load_table(table)
+    assert sample.user_ids.tolist() == [7, 30] and sample.n_items == 23
+    assert len(sample.train) == 2 * (10 + 9) and len(sample.test) == 2 * (2 + 2)
+    # The latest are the lowest item numbers.
+    assert sorted(set(sample.item_ids[sample.test["item"]])) == [100, 101, 200, 201]
+    assert sample.film_name(0) == "100"
+
+
+def test_the_order_of_rows_and_further_columns_make_no_difference(table):
+    other = table.sort_values(["item", "user"]).assign(mood="good")[["mood", "timestamp", "rating", "item", "user"]]
+    assert load_table(other).digest == load_table(table).digest
+
+
+def test_the_given_frame_is_left_as_it_was(table):
+    before = table.copy()
+    load_table(table)
+    pd.testing.assert_frame_equal(table, before)
+
+
+def test_text_as_ids_and_names(table):
+    table["user"] = "u" + table["user"].astype(str)
+    table["item"] = "i" + table["item"].astype(str)
+    sample = load_table(table, names={"i100": "The First"})
+    assert sample.user_ids.tolist() == ["u30", "u7"]
+    assert sample.user_code("u7") == 1
+    assert [sample.film_name(item) for item in (0, 1)] == ["The First", "i101"]
+
+
+def test_thresholds(table):
+    sample = load_table(table, min_per_class=3, positive_from=5.0)
+    assert sample.user_ids.tolist() == [7, 9, 30]
+    assert sample.positive_from == 5.0
+    assert (sample.test["rating"] >= 5).sum() == 3  # floor(6 / 5) for each user
+
+
+@pytest.mark.parametrize(("suffix", "separator"), [(".csv", ","), (".tsv", "\t")])
+def test_text_files(table, tmp_path, suffix, separator):
+    path = tmp_path / f"mine{suffix}"
+    table.to_csv(path, sep=separator, index=False)
+    sample = load_table(path)
+    assert sample.digest == load_table(table).digest
+    assert (sample.name, sample.source) == ("mine", str(path))
+
+
+def test_na_may_be_an_id(table, tmp_path):
+    table["item"] = table["item"].astype(str).replace("100", "NA")
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    assert "NA" in load_table(tmp_path / "mine.csv").item_ids
+
+
+def test_parquet_without_pyarrow(tmp_path, monkeypatch):
+    def no_engine(path):
+        raise ImportError("Unable to find a usable engine")
+
+    monkeypatch.setattr(pd, "read_parquet", no_engine)
+    refused(tmp_path / "mine.parquet", "needs pyarrow")
+
+
+@pytest.mark.parametrize("column", ["user", "item", "rating", "timestamp"])
+def test_missing_column(table, column):
+    refused(table.rename(columns={column: "other"}), f"no column '{column}'.*found: .*other")
+
+
+@pytest.mark.parametrize("value", [0, 0.5, 5.5, -1, np.inf, "four", "NaN"])
+def test_rating_outside_one_to_five(table, value):
+    table["rating"] = table["rating"].astype(object)
+    table.loc[5, "rating"] = value
+    refused(table, rf"rating {value} in data row 6; allowed is a number from 1 to 5")
+
+
+@pytest.mark.parametrize("column", ["user", "item", "rating", "timestamp"])
+def test_empty_cell(table, column):
+    table[column] = table[column].astype(float)
+    table.loc[2, column] = np.nan
+    refused(table, f"empty cell or NaN in column '{column}', data row 3")
+
+
+@pytest.mark.parametrize("value", [0.5, "yesterday", 1e300])
+def test_timestamp_that_is_no_whole_number(table, value):
+    table["timestamp"] = table["timestamp"].astype(object)
+    table.loc[0, "timestamp"] = value
+    refused(table, "timestamp .* in data row 1; allowed is a whole number of seconds")
+
+
+def test_duplicate(table):
+    again = table.iloc[[3]].assign(rating=2)
+    user, item = table.loc[3, ["user", "item"]]
+    refused(pd.concat([table, again]), f"two ratings of item {item} by user {user}; allowed is one")
+
+
+def test_ids_of_two_kinds(table):
+    table["item"] = table["item"].astype(object)
+    table.loc[0, "item"] = "one"
+    refused(table, "item id .*allowed are whole numbers, or text throughout")
+
+
+def test_fractional_id(table):
+    table["user"] = table["user"] + 0.5
+    refused(table, "user id .*allowed are whole numbers, or text throughout")
+
+
+def test_empty_table(table, tmp_path):
+    refused(table.iloc[:0], "holds no rating")
+    table.iloc[:0].to_csv(tmp_path / "empty.csv", index=False)
+    refused(tmp_path / "empty.csv", "empty.csv holds no rating")
+    (tmp_path / "nothing.csv").write_text("")
+    refused(tmp_path / "nothing.csv", "nothing.csv is not a readable .csv file")
+
+
+def test_nobody_left(table):
+    refused(table, "None of the 3 users of the given DataFrame has at least 13 ratings of 3 or more", min_per_class=13)
+
+
+def test_file_that_cannot_be_read(tmp_path):
+    refused(tmp_path / "absent.csv", "absent.csv cannot be read: No such file")
+    refused(tmp_path / "mine.xlsx", r"ends in '\.xlsx'; allowed are \.csv, \.tsv, \.parquet")
+    (tmp_path / "ragged.csv").write_text("user,item,rating,timestamp\n1,2,3,4\n1,2,3,4,5,6\n")
+    refused(tmp_path / "ragged.csv", "ragged.csv is not a readable .csv file")
