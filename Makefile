@@ -48,8 +48,8 @@ book: env  ## build the book into _build/html, warnings being errors
 test: env  ## check everything: library, notebooks, book, pages (ARGS="..." goes to pytest)
 	@$(PY) -m pytest $(ARGS)
 
-evaluate: env  ## run the experiment, e.g. ARGS="-p users 10 -o run.ipynb" (ARGS=--help lists the parameters)
-	@$(PY) -m book.tools.evaluate $(ARGS)
+evaluate: env  ## run the experiment, e.g. ARGS="-p users 10 -o run.ipynb" (ARGS=--list lists the parameters)
+	@$(PY) -m accentlib evaluate $(ARGS)
 
 serve: env  ## show the built book at http://localhost:8000
 	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html 8000

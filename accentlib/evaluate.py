@@ -44,15 +44,13 @@ class Explained:
 def choose_users(recommender: Recommender, users: int | str | Sequence[int], seed: int = 0) -> np.ndarray:
     """User codes, ascending, from "all", a number (that many, drawn with `seed`) or a list of original ids."""
     sample = recommender.sample
-    if users == "all":
+    if isinstance(users, str) and users == "all":
         return np.arange(sample.n_users)
-    if isinstance(users, (int, np.integer)) and not isinstance(users, bool):
-        if not 1 <= users <= sample.n_users:
-            raise InputError(f'users is {users}, but must be "all", a list of user ids, or 1 to {sample.n_users}.')
+    if isinstance(users, int) and not isinstance(users, bool) and 1 <= users <= sample.n_users:
         return np.sort(np.random.default_rng(seed).permutation(sample.n_users)[:users])
-    if isinstance(users, str) or not len(users):
-        raise InputError(f'users is {users!r}, but must be "all", a list of user ids, or 1 to {sample.n_users}.')
-    return np.unique([sample.user_code(user) for user in users])
+    if isinstance(users, (list, tuple, np.ndarray)) and len(users):
+        return np.unique([sample.user_code(user) for user in users])
+    raise InputError(f'users is {users!r}, but must be "all", a list of user ids, or 1 to {sample.n_users}.')
 
 
 def explain_users(

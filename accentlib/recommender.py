@@ -72,8 +72,9 @@ def recommendations(recommender: Recommender, users: Sequence[int], k: int) -> t
     scores = unseen_scores(recommender.sample, users, recommender.scores(users))
     items = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     best = np.take_along_axis(scores, items, axis=1)
-    if items.shape[1] < k or not np.isfinite(best).all():
-        raise InputError(f"k is {k}, but a user has fewer items left to recommend; choose a smaller k.")
+    left = int(np.isfinite(scores).sum(axis=1).min(initial=scores.shape[1]))
+    if k > left:
+        raise InputError(f"k is {k}, but must be at most {left}: the items left to recommend to one of the users.")
     return items, best
 
 

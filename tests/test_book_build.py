@@ -158,12 +158,12 @@ def test_fingerprints_see_what_counts(small_book):
 
 # The experiment, run by papermill.
 
-SMALL = {"users": "2"}
+SMALL = {"users": "3", "ks": "[5]", "steps": "20", "seeds": "[0]"}
 
 
 def run_experiment(output: Path, given: dict[str, str]) -> subprocess.CompletedProcess:
     words = [word for name, value in given.items() for word in ("-p", name, value)]
-    command = [sys.executable, "-m", "book.tools.evaluate", *words, "-o", str(output)]
+    command = [sys.executable, "-m", "accentlib", "evaluate", *words, "-o", str(output)]
     return subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
 
 
@@ -172,7 +172,7 @@ def test_the_experiment_runs_with_small_sizes(tmp_path):
     assert result.returncode == 0, result.stderr
     cells = nbformat.read(tmp_path / "small.ipynb", as_version=4).cells
     injected = next(c for c in cells if "injected-parameters" in c.metadata.get("tags", []))
-    assert "users = 2" in injected.source
+    assert "users = 3" in injected.source
     assert all(c.execution_count for c in cells if c.cell_type == "code" and c.source)
 
 

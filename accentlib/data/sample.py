@@ -133,6 +133,8 @@ def prune(ratings: pd.DataFrame, min_per_class: int = 10, positive_from: float =
     """The ratings of the users who have at least `min_per_class` positives and as many negatives.
 
     A rating is positive if it is at least `positive_from`, otherwise negative.
+
+    Derived in book/data.md.
     """
     positive = ratings["rating"] >= positive_from
     positives = positive.groupby(ratings["user"]).transform("sum")
@@ -145,6 +147,8 @@ def held_out(ratings: pd.DataFrame, positive_from: float = 3.0) -> pd.Series:
     likewise of the negatives.
 
     Equal timestamps are ordered by item id, so that the split never depends on the order of the rows.
+
+    Derived in book/data.md.
     """
     ordered = ratings.assign(positive=ratings["rating"] >= positive_from)
     ordered = ordered.sort_values(["user", "positive", "timestamp", "item"], kind="stable")

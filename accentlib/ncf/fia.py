@@ -82,8 +82,21 @@ def fia(model: NCF, sample: Sample, l2: float, users: np.ndarray, candidates: np
         raise InputError(f"FIA mode is {mode!r}, but must be one of {', '.join(MODES)}.")
     model = in_double(model)
     users, candidates = np.asarray(users), np.asarray(candidates)
+    check_candidates(sample, users, candidates)
+    # Histories differ in length: groups of similar users waste little on padding.
+    order = np.argsort([len(sample.actions(int(user))) for user in users], kind="stable")
+    influence, lowest = [np.empty(0)] * len(users), np.inf
+    blocks = ItemBlocks.of(model, sample, np.unique(candidates)) if mode == "paper" else None
+    for group in np.array_split(order, max(1, len(users) // 48)):
+        matrices, low = _fia_of_group(model, sample, l2, users[group], candidates[group], blocks)
+        for place, matrix in zip(group, matrices, strict=True):
+            influence[place] = matrix
+        lowest = min(lowest, low)
+    return FIAResult(influence, lowest)
+
+
+def _fia_of_group(model, sample, l2, users, candidates, blocks) -> tuple[list[np.ndarray], float]:
     actions = padded_actions(sample, users)
-    check_candidates(sample, users, candidates, actions)
     real = torch.from_numpy(actions >= 0)
     rows = np.maximum(actions, 0)
     items = torch.from_numpy(sample.train["item"].to_numpy()[rows])
@@ -94,56 +107,69 @@ def fia(model: NCF, sample: Sample, l2: float, users: np.ndarray, candidates: np
     c = torch.from_numpy(candidates)
     of_user, of_item = score_gradients(model, u.expand_as(c), c)
     losses = 2 * errors[..., None] * of_actions
-    if mode == "exact":
+    if blocks is None:
         n = len(sample.train)
         hessian = block_hessian(of_actions, n, l2)
         influence = influence_matrix(of_user, losses, hessian, n)
         lowest = smallest_eigenvalue(hessian)
     else:
-        influence, lowest = _as_published(model, sample, l2, u, c, of_user, of_item, of_actions, losses, real)
-    lists = [influence[k, :, real[k]].numpy() for k in range(len(users))]
-    return FIAResult(lists, float(lowest.min()))
+        influence, lowest = _as_published(model, blocks, l2, u, c, of_user, of_item, of_actions, losses, real)
+    return [influence[k, :, real[k]].numpy() for k in range(len(users))], float(lowest.min())
 
 
-def _as_published(model, sample, l2, u, c, of_user, of_item, of_actions, losses, real):
+def _as_published(model, blocks, l2, u, c, of_user, of_item, of_actions, losses, real):
     """The `paper` mode on tensors: m, and with it the Hessian, differs from candidate to candidate."""
-    items, place = c.unique(return_inverse=True)
-    item_blocks, item_counts = item_outer_products(model, sample, items)
-    m = (real.sum(1, keepdim=True) + item_counts[place])[..., None].to(losses.dtype)
+    place = torch.searchsorted(blocks.items, c)
+    m = (real.sum(1, keepdim=True) + blocks.counts[place])[..., None].to(losses.dtype)
     p = torch.cat([model.user_mlp(u), model.user_gmf(u)], dim=-1)
-    solved, low_user = scaled_solve(of_actions.mT @ of_actions, of_user, m, l2)
+    values, vectors = torch.linalg.eigh(of_actions.mT @ of_actions)
+    solved, low_user = scaled_solve(values[:, None], vectors, of_user, m, l2)
     by_user = -solved @ (losses + 2 * l2 * p).mT / m
     # A rating of another item has no data gradient on the candidate's embedding: what is left there is
     # the regulariser's, the same for all the user's ratings.
     q = torch.cat([model.item_mlp(c), model.item_gmf(c)], dim=-1)
-    solved, low_item = scaled_solve(item_blocks[place], of_item[:, :, None], m[..., None], l2)
+    solved, low_item = scaled_solve(
+        blocks.values[place][..., None, :], blocks.vectors[place], of_item[:, :, None], m[..., None], l2
+    )
     by_item = -(solved[:, :, 0] * 2 * l2 * q).sum(-1, keepdim=True) / m
     return by_user + by_item, torch.minimum(low_user.min(), low_item.min())
 
 
-def scaled_solve(outer: torch.Tensor, right: torch.Tensor, m: torch.Tensor, l2: float):
-    """Solutions x of (2/m outer + (2 l2 + damping) I) x = right for rows with an m of their own.
+def scaled_solve(values, vectors, right, m, l2: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Solutions x of (2/m A + (2 l2 + damping) I) x = right, for rows with an m of their own.
 
-    `outer` [..., P, P] sums of outer products, `right` [..., T, P], `m` [..., T, 1] -> [..., T, P] and
-    the matrices' smallest eigenvalues [..., T]. One eigendecomposition serves every m.
+    A is given by its eigenvalues `values` [..., 1, P] and `vectors` [..., P, P], so that one
+    decomposition serves every m; `right` [..., T, P], `m` [..., T, 1]. Returns x [..., T, P] and the
+    smallest eigenvalues [..., T] of the matrices solved with.
     """
-    values, vectors = torch.linalg.eigh(outer)
-    spectrum = 2 / m * values[..., None, :] + 2 * l2 + PAPER_DAMPING
+    spectrum = 2 / m * values + 2 * l2 + PAPER_DAMPING
     return (right @ vectors / spectrum) @ vectors.mT, spectrum.amin(-1)
 
 
-def item_outer_products(model: NCF, sample: Sample, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sums of outer products of score gradients over the ratings of each item, and those ratings' number.
+@dataclass(frozen=True)
+class ItemBlocks:
+    """Sums of outer products of score gradients over the ratings of `items` [I], ascending, decomposed.
 
-    `items` [I] item codes in ascending order -> [I, P, P] and [I].
+    `values` [I, P] and `vectors` [I, P, P] are their eigenvalues and eigenvectors, `counts` [I] the
+    numbers of ratings.
     """
-    table = sample.train[sample.train["item"].isin(items.numpy())]
-    users, rated = (torch.tensor(table[name].to_numpy()) for name in ("user", "item"))
-    place = torch.searchsorted(items, rated)
-    g = score_gradients(model, users, rated)[1]
-    blocks = g.new_zeros(len(items), g.shape[1], g.shape[1])
-    blocks.index_add_(0, place, g[:, :, None] * g[:, None])
-    return blocks, torch.bincount(place, minlength=len(items))
+
+    items: torch.Tensor
+    values: torch.Tensor
+    vectors: torch.Tensor
+    counts: torch.Tensor
+
+    @classmethod
+    def of(cls, model: NCF, sample: Sample, items: np.ndarray) -> ItemBlocks:
+        table = sample.train[sample.train["item"].isin(items)]
+        users, rated = (torch.tensor(table[name].to_numpy()) for name in ("user", "item"))
+        wanted = torch.from_numpy(items)
+        place = torch.searchsorted(wanted, rated)
+        g = score_gradients(model, users, rated)[1]
+        outer = g.new_zeros(len(items), g.shape[1], g.shape[1])
+        outer.index_add_(0, place, g[:, :, None] * g[:, None])
+        values, vectors = torch.linalg.eigh(outer)
+        return cls(wanted, values, vectors, torch.bincount(place, minlength=len(items)))
 
 
 def in_double(model: NCF) -> NCF:
@@ -162,14 +188,12 @@ def padded_actions(sample: Sample, users: np.ndarray) -> np.ndarray:
     return padded
 
 
-def check_candidates(sample: Sample, users: np.ndarray, candidates: np.ndarray, actions: np.ndarray) -> None:
+def check_candidates(sample: Sample, users: np.ndarray, candidates: np.ndarray) -> None:
     """Raises InputError if a candidate is an item of the user's own training actions."""
     if candidates.ndim != 2 or len(candidates) != len(users):
         raise InputError(f"candidates has shape {candidates.shape}, but must be [{len(users)}, K]: one row a user.")
-    seen = np.where(actions >= 0, sample.train["item"].to_numpy()[np.maximum(actions, 0)], -1)
-    clash = (candidates[:, :, None] == seen[:, None]).any(axis=2)
-    if clash.any():
-        k, place = np.argwhere(clash)[0]
-        raise InputError(
-            f"candidate {candidates[k, place]} of user {users[k]} is among her training actions; only other items can be explained."
-        )
+    items = sample.train["item"].to_numpy()
+    for user, row in zip(users, candidates, strict=True):
+        seen = np.intersect1d(row, items[sample.actions(int(user))])
+        if len(seen):
+            raise InputError(f"candidate {seen[0]} of user {user} is among her training actions; choose unseen items.")

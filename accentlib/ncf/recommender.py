@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +74,3 @@ class NCFRecommender:
         models = (unpack({k: v[m].cpu() for k, v in weights.items()}, self.sample.n_users) for m in range(len(removed)))
         return [all_scores(model, torch.as_tensor(u)).numpy() for model, u in zip(models, users, strict=True)]
 
-
-def describe(recommender: NCFRecommender) -> dict:
-    """What determines this recommender, for provenance."""
-    return {"config": asdict(recommender.config), "protocol": asdict(recommender.protocol)}

@@ -1,0 +1,160 @@
+"""The command line: `python -m accentlib --help`.
+
+Results go to standard output, everything else to standard error. Exit code 0: done; 1: something
+outside failed (data, files, a notebook's cell); 2: the command or one of its values is not allowed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+import yaml
+
+from accentlib.errors import AccentError, InputError
+from accentlib.explain import EXPLAINERS
+from accentlib.recommenders import RECOMMENDERS, load_recommender
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar, with examples."""
+    main = argparse.ArgumentParser(
+        prog="python -m accentlib",
+        description="Counterfactual explanations for recommenders: ACCENT on MovieLens 100K.",
+        epilog="Start with `python -m accentlib data`, then `python -m accentlib explain --user 7`.",
+    )
+    commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name, run, help, example):
+        sub = commands.add_parser(
+            name, help=help, description=help, epilog=f"example:\n  python -m accentlib {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        sub.set_defaults(run=run)
+        return sub
+
+    data = command("data", run_data, "Fetch the sample and print its counts.", "data --json")
+    data.add_argument("--json", action="store_true", help="print the counts as JSON")
+
+    train = command(
+        "train", run_train, "Train the published model again: several initialisations, the best kept.",
+        "train --recommender ncf --workers 2",
+    )  # fmt: skip
+    train.add_argument("--recommender", choices=RECOMMENDERS, default="ncf")
+    train.add_argument("--initialisations", type=int, default=8, help="how many to train (default: 8)")
+    train.add_argument("--steps", type=int, default=120_000, help="Adam steps (default: 120000)")
+    train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    train.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    train.add_argument("--output", type=Path, help="the .safetensors file to write (default: the published one)")
+
+    explain = command(
+        "explain", run_explain, "Explain a user's recommendation in words.",
+        "explain --recommender ncf --user 7 --k 5 --explainer accent",
+    )  # fmt: skip
+    explain.add_argument("--recommender", choices=RECOMMENDERS, default="ncf")
+    explain.add_argument("--user", type=int, required=True, help="MovieLens' own user id")
+    explain.add_argument("--k", type=int, default=5, help="replacements come from the top k (default: 5)")
+    explain.add_argument("--explainer", choices=sorted(EXPLAINERS), default="accent")
+    explain.add_argument("--protocol", default="steady", help="which weights: steady (default) or paper")
+    explain.add_argument("--json", action="store_true", help="print the explanation as JSON")
+
+    evaluate = command(
+        "evaluate", run_evaluate, "Run the evaluation notebook with parameters of your own.",
+        "evaluate -p users 10 -p ks '[5, 10]' -o run.ipynb",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "-p", dest="given", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="set a parameter; the value is read as YAML: 10, [5, 10], all",
+    )  # fmt: skip
+    evaluate.add_argument("-o", dest="output", type=Path, default=Path("evaluate-run.ipynb"),
+                          help="where the executed notebook goes (default: evaluate-run.ipynb)")  # fmt: skip
+    evaluate.add_argument("--list", action="store_true", help="list the parameters and their defaults")
+    return main
+
+
+def run_data(options) -> None:
+    from accentlib.data import counts, load_movielens
+
+    sample = load_movielens()
+    found = counts(sample)
+    if options.json:
+        print(json.dumps(found))
+        return
+    print(f"MovieLens 100K from {sample.source}")
+    for name, value in found.items():
+        print(f"{name.replace('_', ' '):>13} {value:>7,}")
+
+
+def run_train(options) -> None:
+    from accentlib.data import load_movielens
+    from accentlib.ncf import NCFConfig, train_published
+    from accentlib.ncf.published import MODEL_FILE
+
+    for name, least in (("initialisations", 1), ("steps", 1), ("workers", 1)):
+        if getattr(options, name) < least:
+            raise InputError(f"--{name} is {getattr(options, name)}, but must be at least {least}.")
+    path = options.output or MODEL_FILE
+    record = train_published(
+        load_movielens(), NCFConfig(steps=options.steps), options.initialisations, options.device, options.workers, path
+    )
+    best = min(record["initialisations"], key=lambda one: one["objective_average"])
+    print(f"Initialisation {best['initialisation']} of {options.initialisations} was best, with an objective")
+    print(f"of {best['objective_average']:.4f}: stored in {path}")
+
+
+def run_explain(options) -> None:
+    from accentlib.data import load_movielens
+    from accentlib.evaluate import explain_users
+    from accentlib.words import as_data, in_words
+
+    sample = load_movielens()
+    recommender = load_recommender(options.recommender, sample, options.protocol)
+    user = sample.user_code(options.user)
+    (one,) = explain_users(recommender, [user], [options.explainer], [options.k])
+    if options.json:
+        print(json.dumps(as_data(sample, one, options.explainer, options.k), ensure_ascii=False))
+        return
+    print(in_words(sample, one, options.explainer, options.k))
+    facts = as_data(sample, one, options.explainer, options.k)
+    if facts["explanation"]:
+        print(f"\nThe gap of {facts['gap']:.3f} rating points would become {facts['estimated_gap']:.3f} (estimated):")
+        for action in facts["explanation"]:
+            year = f" ({action['year']})" if action["year"] else ""
+            print(f"  {-action['influence']:+.3f}  {action['title']}{year}")
+
+
+def run_evaluate(options) -> None:
+    from papermill.exceptions import PapermillExecutionError
+
+    from accentlib.experiment import parameters, run_experiment
+
+    if options.list:
+        for name, default in parameters().items():
+            print(f"{name} = {default}")
+        return
+    given = {name: yaml.safe_load(value) for name, value in options.given}
+    try:
+        run_experiment(given, options.output)
+    except PapermillExecutionError as error:
+        raise AccentError(f"A cell failed with {error.ename}: {error.evalue} (see {options.output}).") from error
+    print(f"The executed notebook is {options.output}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    options = parser().parse_args(arguments)
+    logger = logging.getLogger("accentlib")
+    if not any(type(handler) is logging.StreamHandler for handler in logger.handlers):
+        logger.addHandler(logging.StreamHandler(sys.stderr))
+    try:
+        options.run(options)
+    except AccentError as error:
+        print(f"accentlib: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    except KeyboardInterrupt:
+        print("accentlib: stopped; what was finished is kept", file=sys.stderr)
+        return 130
+    return 0

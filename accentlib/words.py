@@ -1,0 +1,67 @@
+"""Explanations in words and as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from accentlib.data import Sample
+from accentlib.evaluate import Explained
+
+
+def enumerate_in_words(names: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def in_words(sample: Sample, one: Explained, explainer: str, k: int) -> str:
+    """One explanation as a sentence to the user, with film titles; or why there is none."""
+    e = one.explanations[explainer, k]
+    rec = sample.film_name(int(one.items[0]))
+    if not e.found:
+        return f"There is no explanation of {rec} among the top {k}: {e.failure}."
+    films = sample.train["item"].to_numpy()[one.actions[list(e.actions)]]
+    names = enumerate_in_words([sample.film_name(int(item)) for item in films])
+    replacement = sample.film_name(int(one.items[e.replacement]))
+    return f"Without {names} you would have been shown {replacement} instead of {rec}."
+
+
+def film(sample: Sample, item: int) -> dict[str, Any]:
+    """A film as {item (the original id), title, year (None where unknown)}."""
+    row = sample.films.loc[item]
+    year = None if pd.isna(row["year"]) else int(row["year"])
+    return {"item": sample.item_ids[item].item(), "title": row["title"], "year": year}
+
+
+def as_data(sample: Sample, one: Explained, explainer: str, k: int) -> dict[str, Any]:
+    """One explanation as what JSON can hold.
+
+    `explanation` lists the actions in the order in which they were added, each a film with its
+    `influence` on the gap (positive: removing it narrows the gap). Without an explanation it is None, as
+    are `replacement` and the gaps, and `failure` says why.
+    """
+    e = one.explanations[explainer, k]
+    data = {
+        "user": sample.user_ids[one.user].item(),
+        "explainer": explainer,
+        "k": k,
+        "recommendation": film(sample, int(one.items[0])),
+        "replacement": None,
+        "explanation": None,
+        "gap": None,
+        "estimated_gap": None,
+    }
+    if not e.found:
+        return data | {"failure": e.failure}
+    on_gap = one.influence[0] - one.influence[e.replacement]
+    items = sample.train["item"].to_numpy()[one.actions]
+    return data | {
+        "replacement": film(sample, int(one.items[e.replacement])),
+        "explanation": [film(sample, int(items[z])) | {"influence": float(on_gap[z])} for z in e.actions],
+        "gap": e.gap,
+        "estimated_gap": e.estimated_gap,
+    }

@@ -1,0 +1,130 @@
+"""Verification: pools, common random numbers, the same tables whatever happens on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accentlib.errors import InputError
+from accentlib.verify import Removal, make_pools, make_units, verify
+from tests.small import small_recommender
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("small")
+
+
+@pytest.fixture(scope="module")
+def recommender(folder):
+    return small_recommender(folder)
+
+
+def removal(recommender, user, places):
+    return Removal(user, tuple(int(r) for r in recommender.actions(user)[list(places)]))
+
+
+removals = st.lists(st.builds(Removal, st.integers(0, 6), st.tuples(st.integers(0, 9))), max_size=25)
+
+
+@settings(max_examples=80, deadline=None)
+@given(removals, st.integers(1, 8), st.integers(0, 3))
+def test_pools_hold_every_set_once_and_one_set_a_user(wanted, pool_size, seed):
+    pools = make_pools(wanted, pool_size, seed)
+    assert sorted(r for pool in pools for r in pool) == sorted(set(wanted))
+    for pool in pools:
+        assert 1 <= len(pool) <= pool_size
+        assert len({r.user for r in pool}) == len(pool)
+    assert pools == make_pools(list(reversed(wanted)), pool_size, seed)
+
+
+def test_pool_size_must_be_positive():
+    with pytest.raises(InputError, match="pool_size is 0, but must be at least 1"):
+        make_pools([], 0)
+
+
+def test_a_pool_of_one_is_a_retraining_without_those_rows(recommender, folder, tmp_path):
+    one, other = removal(recommender, 2, [0, 3]), removal(recommender, 5, [1])
+    alone = small_recommender(folder, pool_size=1)
+    found = verify(alone, [one, other], [3], engine="sequential", folder=tmp_path)
+    for r in (one, other, Removal(2, ())):
+        (expected,) = alone.retrain([np.array(r.rows, dtype=int)], [np.array([r.user])], 3, tmp_path / "x")
+        assert np.allclose(found[r, 3].scores, expected[0], atol=1e-5)
+    assert not np.allclose(found[one, 3].scores, found[Removal(2, ()), 3].scores, atol=1e-4)
+
+
+def test_control_and_removal_share_their_random_numbers(recommender, tmp_path):
+    """A user from whom nothing is removed moves far less between two members than between two seeds."""
+    outcomes = verify(recommender, [removal(recommender, 1, [0]), Removal(9, ())], [0, 1], 1, "sequential", tmp_path)
+    control = [outcomes[Removal(9, ()), seed].scores for seed in (0, 1)]
+    pools = [np.array(removal(recommender, 1, [0]).rows)]
+    (beside,) = recommender.retrain(pools, [np.array([9])], 0, tmp_path / "x")
+    assert np.abs(beside[0] - control[0]).mean() < 0.5 * np.abs(control[1] - control[0]).mean()
+
+
+def test_finished_units_are_not_run_again(recommender, tmp_path, monkeypatch):
+    wanted = [removal(recommender, user, [0]) for user in range(4)]
+    first = verify(recommender, wanted, [0], engine="sequential", folder=tmp_path)
+    monkeypatch.setattr(type(recommender), "retrain", lambda *a, **k: pytest.fail("retrained again"))
+    again = verify(recommender, wanted, [0], engine="sequential", folder=tmp_path)
+    assert all(np.array_equal(first[k].scores, again[k].scores) for k in first)
+
+
+def test_the_key_knows_what_determines_a_retraining(recommender, folder):
+    wanted = [removal(recommender, 0, [0])]
+    keys = {make_units(r, w, [s])[0].key for r, w, s in [
+        (recommender, wanted, 0),
+        (recommender, wanted, 1),
+        (recommender, [removal(recommender, 0, [1])], 0),
+        (small_recommender(folder, steps=61), wanted, 0),
+        (small_recommender(folder, "paper"), wanted, 0),
+    ]}  # fmt: skip
+    assert len(keys) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"engine": "slurm"}, "engine is 'slurm', but must be one of loky, sequential, dask"),
+        ({"seeds": []}, "seeds is empty"),
+        ({"removals": [Removal(0, (10**6,))]}, "row 1000000 is to be removed for user 0, but is not her action"),
+    ],
+)
+def test_bad_requests_are_refused(recommender, tmp_path, arguments, message):
+    wanted = {"removals": [removal(recommender, 0, [0])], "seeds": [0], "folder": tmp_path} | arguments
+    with pytest.raises(InputError, match=message):
+        verify(recommender, **wanted)
+    assert list(tmp_path.iterdir()) == []
+
+
+def run_small(target, **options):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-m", "tests.small", str(target)], cwd=ROOT, env=environment, **options)
+
+
+def test_a_killed_run_goes_on_and_ends_in_the_same_table(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for target in (whole, killed):
+        target.mkdir()
+        small_recommender(target)
+    assert run_small(whole, stderr=subprocess.DEVNULL).wait() == 0
+    process = run_small(killed, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while len(list(killed.glob("runs/*.npz"))) < 3 and time.time() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    finished = {p: p.stat().st_mtime_ns for p in killed.glob("runs/*.npz")}
+    assert len(finished) >= 3 and not (killed / "table.csv").exists()
+    assert run_small(killed, stderr=subprocess.DEVNULL).wait() == 0
+    assert (killed / "table.csv").read_bytes() == (whole / "table.csv").read_bytes()
+    assert all(p.stat().st_mtime_ns == at for p, at in finished.items())
