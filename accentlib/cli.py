@@ -16,7 +16,7 @@ import yaml
 
 from accentlib.errors import AccentError, InputError
 from accentlib.explain import EXPLAINERS
-from accentlib.recommenders import RECOMMENDERS, load_recommender
+from accentlib.recommender import RECOMMENDERS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,6 +72,13 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("-o", dest="output", type=Path, default=Path("evaluate-run.ipynb"),
                           help="where the executed notebook goes (default: evaluate-run.ipynb)")  # fmt: skip
     evaluate.add_argument("--list", action="store_true", help="list the parameters and their defaults")
+
+    noise = command(
+        "noise", run_noise, "Measure how noisy a retraining of NCF is (the study of book/verification.md).",
+        "noise --workers 2",
+    )  # fmt: skip
+    noise.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    noise.add_argument("--output", type=Path, help="the CSV to write (default: data/results/ncf_noise.csv)")
     return main
 
 
@@ -108,6 +115,7 @@ def run_train(options) -> None:
 def run_explain(options) -> None:
     from accentlib.data import load_movielens
     from accentlib.evaluate import explain_users
+    from accentlib.recommenders import load_recommender
     from accentlib.words import as_data, in_words
 
     sample = load_movielens()
@@ -141,6 +149,15 @@ def run_evaluate(options) -> None:
     except PapermillExecutionError as error:
         raise AccentError(f"A cell failed with {error.ename}: {error.evalue} (see {options.output}).") from error
     print(f"The executed notebook is {options.output}")
+
+
+def run_noise(options) -> None:
+    from accentlib.data import load_movielens
+    from accentlib.ncf.noise import RESULTS, run_study
+
+    path = options.output or RESULTS
+    table = run_study(load_movielens(), path, options.workers)
+    print(f"{len(table)} rows on {table['user'].nunique()} users are in {path}")
 
 
 def main(arguments: list[str] | None = None) -> int:

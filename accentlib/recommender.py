@@ -12,6 +12,8 @@ import numpy as np
 from accentlib.data import Sample
 from accentlib.errors import InputError
 
+RECOMMENDERS = ("ncf",)  # the names that `accentlib.recommenders.load_recommender` knows
+
 
 @dataclass(frozen=True)
 class Protocol:

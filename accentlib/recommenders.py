@@ -7,8 +7,7 @@ from dataclasses import asdict
 from accentlib.data import Sample
 from accentlib.errors import InputError
 from accentlib.ncf.recommender import NCFRecommender, protocol_named
-
-RECOMMENDERS = ("ncf",)
+from accentlib.recommender import RECOMMENDERS
 
 
 def load_recommender(name: str, sample: Sample, protocol: str, device: str = "cpu", **changes) -> NCFRecommender:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -118,11 +119,15 @@ def verify(
     cache) under keys made of all that determines them, so a killed run goes on where it was and ends
     in the same results. `engine` is joblib's: its own workers, none, or a Dask cluster.
 
-    Raises InputError for an unknown engine, no seeds, or removals of rows that are not the user's.
+    Raises InputError for an unknown or missing engine, no workers, no seeds, or removals of rows that are not the user's.
     """
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}, but must be one of {', '.join(ENGINES)}.")
-    if not seeds:
+    if engine == "dask" and find_spec("distributed") is None:
+        raise InputError("engine is 'dask', but the package distributed is not installed; `pip install distributed`.")
+    if workers < 1:
+        raise InputError(f"workers is {workers}, but must be at least 1.")
+    if not len(seeds):
         raise InputError("seeds is empty; at least one retraining seed is needed.")
     check_removals(recommender, removals)
     folder = Path(folder or cache_folder() / "retrainings")

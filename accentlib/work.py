@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from tqdm import tqdm
 
+from accentlib.errors import InputError
+
 MEMBERS_AT_ONCE = 4  # on a CPU four members' buffers still fit a core's cache
 
 
@@ -19,6 +21,14 @@ def single_thread() -> None:
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+
+
+def check_device(device: str) -> None:
+    """Raises InputError unless PyTorch can put a tensor on `device`."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device is {device!r}, which PyTorch cannot use here; allowed: cpu, or cuda with a GPU.") from error
 
 
 @contextmanager

@@ -76,6 +76,7 @@ def test_every_user_and_explainer_has_words(sample, explained):
         (["explain", "--user", "seven"], 2, "invalid int value: 'seven'"),
         (["explain", "--user", "7", "--explainer", "lime"], 2, "'lime'"),
         (["explain", "--user", "7", "--protocol", "shaky"], 2, "protocol is 'shaky', but must be one of paper, steady"),
+        (["train", "--device", "abacus"], 2, "device is 'abacus', which PyTorch cannot use here"),
         (["train", "--steps", "0"], 2, "--steps is 0, but must be at least 1"),
         (["evaluate", "-p", "user", "3"], 2, "There is no parameter 'user'; there are recommender, explainers"),
         ([], 2, "COMMAND"),

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accentlib.errors import InputError
+from accentlib.ncf import NCF, Ratings, Run, all_scores, initialise, train
+from accentlib.ncf.ensemble import new_ensemble, unpack
 from accentlib.verify import Removal, make_pools, make_units, verify
 from tests.small import small_recommender
 
@@ -71,6 +74,17 @@ def test_control_and_removal_share_their_random_numbers(recommender, tmp_path):
     assert np.abs(beside[0] - control[0]).mean() < 0.5 * np.abs(control[1] - control[0]).mean()
 
 
+def test_a_cold_start_is_a_training_from_the_initialisation(recommender, folder, tmp_path):
+    cold = small_recommender(folder, warm=False, averaged=False, steps=30)
+    rows = np.array(removal(cold, 4, [1, 2]).rows)
+    (found,) = cold.retrain([rows], [np.array([4])], 7, tmp_path / "x")
+    shape = (cold.sample.n_users, cold.sample.n_items, cold.config.dim)
+    ensemble = new_ensemble([initialise(NCF(*shape), cold.initialisation)])
+    weights = train(ensemble, Ratings.of(cold.sample.train), Run(30, 7), cold.config, [rows])
+    expected = all_scores(unpack({k: v[0] for k, v in weights.items()}, shape[0]), torch.tensor([4]))
+    assert np.array_equal(found, expected.numpy())
+
+
 def test_finished_units_are_not_run_again(recommender, tmp_path, monkeypatch):
     wanted = [removal(recommender, user, [0]) for user in range(4)]
     first = verify(recommender, wanted, [0], engine="sequential", folder=tmp_path)
@@ -96,6 +110,7 @@ def test_the_key_knows_what_determines_a_retraining(recommender, folder):
     [
         ({"engine": "slurm"}, "engine is 'slurm', but must be one of loky, sequential, dask"),
         ({"seeds": []}, "seeds is empty"),
+        ({"workers": 0}, "workers is 0, but must be at least 1"),
         ({"removals": [Removal(0, (10**6,))]}, "row 1000000 is to be removed for user 0, but is not her action"),
     ],
 )

@@ -7,6 +7,7 @@ the second half, and at the last step of a run whose rate falls to zero over the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,15 +17,45 @@ import torch
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from accentlib.data import Sample
 from accentlib.data.files import cache_folder
-from accentlib.evaluate import Explained
+from accentlib.evaluate import Explained, choose_users, explain_users
 from accentlib.ncf.ensemble import replicate, unpack
 from accentlib.ncf.model import all_scores
-from accentlib.ncf.recommender import NCFRecommender
+from accentlib.ncf.recommender import NCFRecommender, protocol_named
 from accentlib.ncf.training import Ratings, Run, train
-from accentlib.store import atomic, digest
+from accentlib.store import ROOT, atomic, digest, provenance, save_table
 from accentlib.verify import Removal, make_pools
 from accentlib.work import MEMBERS_AT_ONCE, single_thread
+
+
+RESULTS = ROOT / "data" / "results" / "ncf_noise.csv"
+STUDY = {"seeds": (0, 1, 2, 3), "pool_sizes": (1, 4, 10, 40), "steps": (10_000, 5_000, 20_000)}
+
+
+def study_users(recommender: NCFRecommender, n: int = 40) -> np.ndarray:
+    """Users on whom the protocol is chosen: none of the 40 whom the evaluation notebook reports on."""
+    reported = choose_users(recommender, 40, seed=0)
+    rest = np.setdiff1d(np.arange(recommender.sample.n_users), reported)
+    return np.sort(np.random.default_rng(1).permutation(rest)[:n])
+
+
+def run_study(sample: Sample, path: Path = RESULTS, workers: int = 2) -> pd.DataFrame:
+    """ACCENT's explanations at k = 10 of the study's users, verified in every way; stored at `path`."""
+    begun = time.time()
+    recommender = NCFRecommender(sample, protocol_named("steady"))
+    explained = explain_users(recommender, study_users(recommender), ["accent"], [10])
+    table = measure_noise(recommender, explained, "accent", 10, workers=workers, **STUDY)
+    facts = provenance(
+        seeds=STUDY["seeds"],
+        sizes={"users": int(table["user"].nunique()), "rows": len(table)} | STUDY,
+        data_source=sample.source,
+        duration_s=time.time() - begun,
+        command="python -m accentlib noise",
+        key=recommender.key,
+    )
+    save_table(path, table, facts)
+    return table
 
 
 def measure_noise(

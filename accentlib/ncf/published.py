@@ -16,7 +16,7 @@ from accentlib.ncf.ensemble import Ensemble, new_ensemble, unpack
 from accentlib.ncf.model import NCF, NCFConfig, initialise, objective
 from accentlib.ncf.training import Ratings, Run, train
 from accentlib.store import ROOT, atomic, digest, load_tensors, provenance, save_tensors
-from accentlib.work import MEMBERS_AT_ONCE, step_progress, single_thread
+from accentlib.work import MEMBERS_AT_ONCE, check_device, single_thread, step_progress
 
 MODEL_FILE = ROOT / "data" / "models" / "ncf.safetensors"
 AVERAGED_PART = 0.1  # of the training run; the recommender of the `steady` protocol is this average
@@ -36,8 +36,11 @@ def train_published(
 
     Stored are the last iterate with Adam's moments (the `paper` protocol's recommender and every
     warm start) and the average over the last tenth of the run (the `steady` protocol's). Beside the
-    file lies its provenance, which lists the objective of every initialisation.
+    file lies its provenance, which lists the objective of every initialisation. Killed and called
+    again, the run goes on where it was: its state lies in `work_folder` (by default beside `path`).
+    Raises InputError for a device that PyTorch cannot use.
     """
+    check_device(device)
     begun = time.time()
     seeds = list(range(initialisations))
     chunks = [seeds[i : i + MEMBERS_AT_ONCE] for i in range(0, len(seeds), MEMBERS_AT_ONCE)]

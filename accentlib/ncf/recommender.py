@@ -18,7 +18,7 @@ from accentlib.ncf.published import MODEL_FILE, load_published
 from accentlib.ncf.training import Ratings, Run, train
 from accentlib.recommender import Protocol
 from accentlib.store import digest
-from accentlib.work import single_thread
+from accentlib.work import check_device, single_thread
 
 PROTOCOLS = {
     "paper": Protocol("paper", False, True, 120_000, "gap", (0, 1, 2, 3, 4), 1, "paper"),
@@ -39,6 +39,7 @@ class NCFRecommender:
     name = "ncf"
 
     def __init__(self, sample: Sample, protocol: Protocol, path: Path = MODEL_FILE, device: str = "cpu"):
+        check_device(device)
         self.sample, self.protocol, self.device = sample, protocol, device
         self.trained, average, facts = load_published(sample, path)
         last = unpack({k: v[0] for k, v in self.trained.parameters.items()}, sample.n_users)
