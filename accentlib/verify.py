@@ -55,26 +55,21 @@ def make_pools(removals: Sequence[Removal], pool_size: int, seed: int = 0) -> li
     """Splits removals into pools of at most `pool_size`, one set a user, in an order drawn with `seed`.
 
     Duplicates are verified once. Raises InputError if `pool_size` is below 1.
+
+    Derived in book/verification.md.
     """
     if pool_size < 1:
         raise InputError(f"pool_size is {pool_size}, but must be at least 1.")
     distinct = sorted(set(removals))
-    order = np.random.default_rng(seed).permutation(len(distinct))
-    pools: list[list[Removal]] = []
-    users: list[set[int]] = []
-    open_pools: list[int] = []
-    for removal in (distinct[i] for i in order):
-        place = next((p for p in open_pools if removal.user not in users[p]), None)
-        if place is None:
-            place = len(pools)
-            pools.append([])
-            users.append(set())
-            open_pools.append(place)
-        pools[place].append(removal)
-        users[place].add(removal.user)
-        if len(pools[place]) == pool_size:
-            open_pools.remove(place)
-    return [tuple(pool) for pool in pools]
+    pools: list[dict[int, Removal]] = []
+    for place in np.random.default_rng(seed).permutation(len(distinct)):
+        removal = distinct[place]
+        fitting = (pool for pool in pools if len(pool) < pool_size and removal.user not in pool)
+        pool = next(fitting, None)
+        if pool is None:
+            pools.append(pool := {})
+        pool[removal.user] = removal
+    return [tuple(pool.values()) for pool in pools]
 
 
 def make_units(recommender: Recommender, removals: Sequence[Removal], seeds: Sequence[int]) -> list[Unit]:

@@ -8,14 +8,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pooch
 import requests
+from tqdm import TqdmWarning
 
 from accentlib.errors import DataError
+
+with warnings.catch_warnings():
+    # In a notebook without widgets pooch's progress bar warns on import; the plain bar will do.
+    warnings.simplefilter("ignore", TqdmWarning)
+    import pooch
 
 CACHE_VARIABLE = "ACCENT_CACHE"
 ARCHIVE = "ml-100k.zip"

@@ -28,7 +28,7 @@ class NCF(nn.Module):
 
     With d = `dim`, the user's and the item's MLP embeddings (d each) are concatenated and pass
     through 2d -> d -> d/2 with ReLU; their GMF embeddings (d each) are multiplied elementwise; a
-    linear layer maps both results (d/2 + d) to a rating, with no sigmoid (eq. `ncf-score`).
+    linear layer maps both results (d/2 + d) to a rating, with no sigmoid (eq. `ncf-eq-score`).
 
     Derived in book/ncf.md.
     """
@@ -55,6 +55,8 @@ def initialise(model: NCF, seed: int) -> NCF:
     """Truncated-normal weights (cut at two sd), zero biases, from `seed` alone; in place.
 
     The standard deviation is 1/sqrt(dim) for embeddings and 1/sqrt(fan-in) for weights.
+
+    Derived in book/ncf.md.
     """
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
@@ -69,7 +71,7 @@ def initialise(model: NCF, seed: int) -> NCF:
 def objective(
     model: NCF, users: torch.Tensor, items: torch.Tensor, ratings: torch.Tensor, l2: float
 ) -> torch.Tensor:
-    """Mean squared error over the given ratings plus `l2` times the sum of squares (eq. `ncf-loss`).
+    """Mean squared error over the given ratings plus `l2` times the sum of squares (eq. `ncf-eq-loss`).
 
     Derived in book/ncf.md.
     """

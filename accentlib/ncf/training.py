@@ -59,6 +59,8 @@ def shuffled_batches(n: int, batch_size: int, seed: int, epoch: int) -> np.ndarr
 
     Every member of every ensemble sees the same batches, whatever it leaves out: common random
     numbers. Rows that don't fill a batch wait for another epoch's shuffle.
+
+    Derived in book/ncf.md.
     """
     order = np.random.default_rng([seed, epoch]).permutation(n)
     full = n // batch_size
