@@ -95,7 +95,7 @@ def unpack(packed: dict[str, torch.Tensor], n_users: int) -> NCF:
         "hidden2.bias": packed["b2"][0, :half],
         "output.bias": packed["b3"][0],
     }
-    model.load_state_dict({k: v.clone() for k, v in state.items()}, assign=True)
+    model.load_state_dict({k: v.clone(memory_format=torch.contiguous_format) for k, v in state.items()}, assign=True)
     return model
 
 

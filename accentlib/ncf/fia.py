@@ -35,7 +35,7 @@ class FIAResult:
 
 
 def score_gradients(model: NCF, users: torch.Tensor, items: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gradients of scores by the embeddings of their user and of their item (eq. `fia-gradient`).
+    """Gradients of scores by the embeddings of their user and of their item (eq. `fia-eq-gradient`).
 
     `users`, `items` of any one shape [...] -> two tensors [..., 2 dim], each MLP part first, then GMF.
 
@@ -53,7 +53,7 @@ def score_gradients(model: NCF, users: torch.Tensor, items: torch.Tensor) -> tup
 
 
 def block_hessian(gradients: torch.Tensor, n: float | torch.Tensor, l2: float) -> torch.Tensor:
-    """Hessian of the objective in one embedding block (eq. `fia-hessian`).
+    """Hessian of the objective in one embedding block (eq. `fia-eq-hessian`).
 
     `gradients` [..., Z, P] of the scores of the block's ratings (rows of zeros don't count), `n` the number of ratings
     that the mean runs over -> [..., P, P]: 2/n times the sum of outer products, plus 2 l2 on the
