@@ -18,6 +18,8 @@ from accentlib.errors import AccentError, InputError
 from accentlib.explain import EXPLAINERS
 from accentlib.recommender import RECOMMENDERS
 
+STUDIES = ("noise", "initialisations")
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line's grammar, with examples."""
@@ -73,12 +75,12 @@ def parser() -> argparse.ArgumentParser:
                           help="where the executed notebook goes (default: evaluate-run.ipynb)")  # fmt: skip
     evaluate.add_argument("--list", action="store_true", help="list the parameters and their defaults")
 
-    noise = command(
-        "noise", run_noise, "Measure how noisy a retraining of NCF is (the study of book/verification.md).",
-        "noise --workers 2",
+    study = command(
+        "study", run_study, "Repeat one of the book's stored studies.", "study noise --workers 2",
     )  # fmt: skip
-    noise.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
-    noise.add_argument("--output", type=Path, help="the CSV to write (default: data/results/ncf_noise.csv)")
+    study.add_argument("name", choices=STUDIES, help="noise of retrainings, or explanations by initialisation")
+    study.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    study.add_argument("--output", type=Path, help="the CSV to write (default: the stored one in data/results)")
     return main
 
 
@@ -143,21 +145,34 @@ def run_evaluate(options) -> None:
         for name, default in parameters().items():
             print(f"{name} = {default}")
         return
-    given = {name: yaml.safe_load(value) for name, value in options.given}
+    given = {name: parameter(name, value) for name, value in options.given}
+    if isinstance(folder := given.get("output"), str):
+        given["output"] = str(Path(folder).resolve())  # the notebook runs in its own folder
     try:
         run_experiment(given, options.output)
     except PapermillExecutionError as error:
-        raise AccentError(f"A cell failed with {error.ename}: {error.evalue} (see {options.output}).") from error
+        kind = InputError if error.ename == InputError.__name__ else AccentError
+        raise kind(f"A cell failed with {error.ename}: {error.evalue} (see {options.output}).") from error
     print(f"The executed notebook is {options.output}")
 
 
-def run_noise(options) -> None:
-    from accentlib.data import load_movielens
-    from accentlib.ncf.noise import RESULTS, run_study
+def parameter(name: str, value: str) -> object:
+    """A parameter's value read as YAML; InputError if it is none."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"The value {value!r} of {name} is not YAML, such as 10, [5, 10] or all.") from error
 
-    path = options.output or RESULTS
-    table = run_study(load_movielens(), path, options.workers)
-    print(f"{len(table)} rows on {table['user'].nunique()} users are in {path}")
+
+def run_study(options) -> None:
+    from importlib import import_module
+
+    from accentlib.data import load_movielens
+
+    module = import_module(f"accentlib.ncf.{options.name}")
+    path = options.output or module.RESULTS
+    table = module.run_study(load_movielens(), path, options.workers)
+    print(f"{len(table)} rows are in {path}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -171,6 +186,9 @@ def main(arguments: list[str] | None = None) -> int:
     except AccentError as error:
         print(f"accentlib: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
+    except OSError as error:
+        print(f"accentlib: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("accentlib: stopped; what was finished is kept", file=sys.stderr)
         return 130

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
 from accentlib.errors import InputError
-from accentlib.explain import EXPLAINERS, Explanation, explain
+from accentlib.explain import EXPLAINERS, Explanation, check_ks, explain
 from accentlib.recommender import Recommender, recommendations, unseen_scores
 from accentlib.verify import Outcome, Removal, verify
 
@@ -19,6 +20,10 @@ COLUMNS = [
     "failure", "control", "seed", "pool", "verified_gap", "control_gap", "adjusted_gap",
     "first", "adjusted_first",
 ]  # fmt: skip
+
+
+# What decides by each verdict: the columns of the pairwise gap and of the item that comes first.
+VERDICTS = {"gap": ("verified_gap", "first"), "effect": ("adjusted_gap", "adjusted_first")}
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,10 @@ class Explained:
 
 
 def choose_users(recommender: Recommender, users: int | str | Sequence[int], seed: int = 0) -> np.ndarray:
-    """User codes, ascending, from "all", a number (that many, drawn with `seed`) or a list of original ids."""
+    """User codes, ascending, from "all", a number (that many, drawn with `seed`) or a list of original ids.
+
+    Raises InputError for anything else, such as an id that the sample does not know.
+    """
     sample = recommender.sample
     if isinstance(users, str) and users == "all":
         return np.arange(sample.n_users)
@@ -56,10 +64,15 @@ def choose_users(recommender: Recommender, users: int | str | Sequence[int], see
 def explain_users(
     recommender: Recommender, users: Sequence[int], explainers: Sequence[str], ks: Sequence[int]
 ) -> list[Explained]:
-    """Candidates, influences and explanations of all the users, by all explainers, for all k in one pass."""
-    unknown = [name for name in explainers if name not in EXPLAINERS]
-    if unknown or not len(explainers):
-        raise InputError(f"explainers is {list(explainers)!r}, but allowed are {', '.join(EXPLAINERS)}.")
+    """Candidates, influences and explanations of all the users, by all explainers, for all k in one pass.
+
+    `users` are codes. Raises InputError for an unknown explainer or none, a k below 2 or none, and a k that
+    leaves some user too few unseen items.
+    """
+    listed = not isinstance(explainers, str) and isinstance(explainers, Iterable) and list(explainers)
+    if not listed or not all(name in EXPLAINERS for name in listed):
+        raise InputError(f"explainers is {explainers!r}, but must be a list out of {', '.join(EXPLAINERS)}.")
+    ks = check_ks(ks)
     items, scores = recommendations(recommender, users, max(ks))
     matrices = recommender.influence(users, items, recommender.protocol.fia_mode)
     explained = []
@@ -71,7 +84,10 @@ def explain_users(
 
 
 def random_removal(one: Explained, size: int, draw: int) -> Removal:
-    """As many random actions of the same user: the control against "any removal would do"."""
+    """`size` random actions of the same user: the control against "any removal would do".
+
+    Explanations of one user and one size share their draws.
+    """
     rng = np.random.default_rng([one.user, size, draw])
     return Removal(one.user, tuple(sorted(rng.choice(one.actions, size, replace=False).tolist())))
 
@@ -83,7 +99,7 @@ def evaluate(
     random_draws: int = 1,
     workers: int = 2,
     engine: str = "loky",
-    folder=None,
+    folder: Path | None = None,
 ) -> pd.DataFrame:
     """Verifies every explanation by retraining, with both controls, and returns the tidy table.
 
@@ -94,8 +110,11 @@ def evaluate(
     of the replacement, `control_gap` the same without the removal, `adjusted_gap` is gap -
     (control_gap - verified_gap); `first` is the item that ranks first after retraining, by the retrained
     scores, and `adjusted_first` by the recommender's own scores plus the removal's effect on them.
-    Where nothing was found there is one row a seed with `failure` and without gaps.
+    Where nothing was found there is one row a seed with `failure` and without gaps. All gaps are in rating
+    points. Raises InputError as `verify` does, and for `random_draws` below 0.
     """
+    if not isinstance(random_draws, int) or random_draws < 0:
+        raise InputError(f"random_draws is {random_draws!r}, but must be a whole number of at least 0.")
     removals = set()
     for one in explained:
         for e in one.explanations.values():
@@ -116,14 +135,23 @@ def evaluate(
                 base = outcomes[Removal(one.user, ()), seed].scores
                 for control, removal in tried.items():
                     if e.found or control == "explanation":
-                        outcome = outcomes.get((removal, seed))
-                        row = _row(recommender, one, name, k, e, own, base, outcome if e.found else None)
+                        outcome = outcomes[removal, seed] if e.found else None
+                        row = _row(recommender, one, name, k, e, own, base, outcome)
                         rows.append(row | {"control": control, "seed": seed})
     table = pd.DataFrame(rows)
     return table.reindex(columns=COLUMNS)
 
 
-def _row(recommender, one, name, k, e: Explanation, own, base, outcome: Outcome | None) -> dict:
+def _row(
+    recommender: Recommender,
+    one: Explained,
+    name: str,
+    k: int,
+    e: Explanation,
+    own: np.ndarray,
+    base: np.ndarray,
+    outcome: Outcome | None,
+) -> dict:
     """One row of the tidy table, from the user's scores before, in the control and after the removal."""
     ids, trained_on = recommender.sample.item_ids, recommender.sample.train["item"].to_numpy()
     row = {
@@ -160,9 +188,12 @@ def per_explanation(table: pd.DataFrame, verdict: str) -> pd.DataFrame:
 
     `success` (pairwise, the paper's): the replacement's mean score exceeds rec's. `strict`: the
     replacement ranks first of all unseen items in most of the seeds. Both by `verdict`: "gap" takes
-    the retrained scores, "effect" the recommender's own plus the removal's effect.
+    the retrained scores, "effect" the recommender's own plus the removal's effect. Raises InputError for
+    another verdict.
     """
-    gap, first = {"gap": ("verified_gap", "first"), "effect": ("adjusted_gap", "adjusted_first")}[verdict]
+    if verdict not in VERDICTS:
+        raise InputError(f"verdict is {verdict!r}, but must be one of {', '.join(VERDICTS)}.")
+    gap, first = VERDICTS[verdict]
     keys = ["recommender", "explainer", "k", "user", "control"]
     judged = table.assign(judged_gap=table[gap], leads=(table[first] == table["replacement"]).astype(float))
     grouped = judged.groupby(keys, sort=False)
@@ -174,7 +205,7 @@ def per_explanation(table: pd.DataFrame, verdict: str) -> pd.DataFrame:
 
 
 def interval(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % confidence interval of a percentage."""
+    """Wilson's 95 % confidence interval of `successes` out of `n`, in per cent."""
     low, high = proportion_confint(successes, n, method="wilson")
     return 100 * low, 100 * high
 
@@ -213,3 +244,22 @@ def summarise(table: pd.DataFrame, verdict: str) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def presentable(summary: pd.DataFrame) -> pd.DataFrame:
+    """The columns of `summarise` as a page shows them: short names, rounded, the interval as one text."""
+    bounds = summary[["cf_low", "cf_high"]].itertuples(index=False)
+    shown = pd.DataFrame(
+        {
+            "explainer": summary["explainer"],
+            "k": summary["k"],
+            "found": summary["found"],
+            "CF %": summary["cf_percentage"].round(1),
+            "95 % interval": [f"{low:.0f} to {high:.0f}" for low, high in bounds],
+            "strict %": summary["strict_percentage"].round(1),
+            "size": summary["cf_set_size"].round(1),
+            "placebo %": summary["placebo_percentage"].round(1),
+            "random %": summary["random_percentage"].round(1),
+        }
+    )
+    return shown.set_index(["explainer", "k"])

@@ -25,6 +25,8 @@ class Protocol:
     retrained gap; "effect" judges by the recommender's own gap less what the removal did to the gap
     under common random numbers. `pool_size` users' sets are left out in one retraining. The
     explanations verified under it use FIA in the mode `fia_mode`.
+
+    Raises InputError if `steps` or `pool_size` is no whole number of at least 1.
     """
 
     name: str
@@ -35,6 +37,12 @@ class Protocol:
     seeds: tuple[int, ...]
     pool_size: int
     fia_mode: str
+
+    def __post_init__(self) -> None:
+        for field in ("steps", "pool_size"):
+            value = getattr(self, field)
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{field} is {value!r}, but must be a whole number of at least 1.")
 
 
 class Recommender(Interface):
@@ -58,19 +66,22 @@ class Recommender(Interface):
         """Influence of every action on the scores of `candidates` [U, K]: one [K, Z_u] matrix a user."""
 
     def retrain(
-        self, removed: list[np.ndarray], users: list[np.ndarray], seed: int, checkpoint: Path, on_step=None
+        self, removed: list[np.ndarray], users: list[np.ndarray], seed: int, checkpoint: Path
     ) -> list[np.ndarray]:
         """Retrains a model for each set of removed actions, all with the shuffles of `seed`.
 
-        Returns, for each model, the new scores of every item for its `users`, [U_m, n_items].
+        Returns, for each model, the new scores of every item for its `users`, [U_m, n_items]. The state
+        lies at `checkpoint` while this runs; an interrupted call with the same arguments goes on from it.
         """
 
 
 def recommendations(recommender: Recommender, users: Sequence[int], k: int) -> tuple[np.ndarray, np.ndarray]:
     """The top `k` items that each user has no action on in training: items and scores, [U, k], best first.
 
-    Ties go to the smaller item code. Raises InputError if a user has fewer than `k` such items.
+    Ties go to the smaller item code. Raises InputError for k < 1 and if a user has fewer than `k` such items.
     """
+    if k < 1:
+        raise InputError(f"k is {k}, but must be at least 1.")
     scores = unseen_scores(recommender.sample, users, recommender.scores(users))
     items = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     best = np.take_along_axis(scores, items, axis=1)

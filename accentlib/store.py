@@ -8,12 +8,14 @@ import os
 import platform
 import subprocess
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -24,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @contextmanager
-def atomic(path: Path):
-    """Yields a temporary path beside `path`; on success it takes `path`'s place, else it goes."""
+def atomic(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it takes `path`'s place, else it goes and `path` stays."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -52,7 +54,7 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
             tensors = {k: f.get_tensor(k) for k in f.keys()}
             return tensors, json.loads((f.metadata() or {}).get("json", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
-        raise DataError(f"{path} can't be read as a safetensors file ({error}); delete it or train again") from error
+        raise DataError(f"{path} can't be read as a safetensors file ({error}); delete it or train again.") from error
 
 
 def digest(*parts) -> str:
@@ -69,14 +71,19 @@ def digest(*parts) -> str:
 
 def code_version() -> str:
     """The commit of the source tree, with "+changes" if it is dirty, or the package's version."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(ROOT), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
     try:
-        run = lambda *words: subprocess.run(  # noqa: E731
-            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-        commit = run("rev-parse", "--short=12", "HEAD")
-        return commit + ("+changes" if run("status", "--porcelain", "--", "accentlib") else "")
+        # An installed copy may lie inside a repository that is not ours, such as a reader's own project.
+        if Path(git("rev-parse", "--show-toplevel")).resolve() == ROOT:
+            commit = git("rev-parse", "--short=12", "HEAD")
+            return commit + ("+changes" if git("status", "--porcelain", "--", "accentlib") else "")
     except (OSError, subprocess.SubprocessError):
-        return f"accentlib {version('accentlib')}"
+        pass
+    return f"accentlib {version('accentlib')}"
 
 
 def processor() -> str:
@@ -90,11 +97,13 @@ def processor() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
-def provenance(*, seeds, sizes: dict, data_source: str, duration_s: float, command: str, **more) -> dict:
+def provenance(
+    *, seeds: Sequence[int], sizes: Mapping, data_source: str, duration_s: float, command: str, **more
+) -> dict:
     """What a reader must know of a stored number: code, data, seeds, sizes, machine, time."""
     return {
         "commit": code_version(),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seeds": list(seeds),
         "sizes": sizes,
         "data_source": data_source,
@@ -106,7 +115,7 @@ def provenance(*, seeds, sizes: dict, data_source: str, duration_s: float, comma
     }
 
 
-def save_table(path: Path, table, facts: dict) -> None:
+def save_table(path: Path, table: pd.DataFrame, facts: dict) -> None:
     """A data frame as CSV with its provenance beside it, `<name>.provenance.json`."""
     path = Path(path)
     with atomic(path) as temporary:

@@ -7,7 +7,9 @@ model is retrained with nothing removed, on the same shuffles: the control.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +25,7 @@ from accentlib.store import atomic, digest
 from accentlib.work import MEMBERS_AT_ONCE
 
 ENGINES = ("loky", "sequential", "dask")
+SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"  # Dask's own
 
 
 @dataclass(frozen=True, order=True)
@@ -35,7 +38,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Scores of every item for one user after one retraining, and the pool that it was in."""
+    """Scores [n_items] for one user after one retraining, and the number of the pool that it was in; 0: the control."""
 
     scores: np.ndarray
     pool: int
@@ -43,7 +46,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Unit:
-    """A few models that are retrained together: for each, its removals and the users to score."""
+    """A few models that are retrained together: for each, its removals, whose users are scored.
+
+    `key` names the result's file; `first_pool` is the number of the first of `pools` among all of the seed's.
+    """
 
     key: str
     seed: int
@@ -112,24 +118,25 @@ def verify(
 
     The control of a user is the removal of no rows. Finished units lie in `folder` (by default in the
     cache) under keys made of all that determines them, so a killed run goes on where it was and ends
-    in the same results. `engine` is joblib's: its own workers, none, or a Dask cluster.
+    in the same results. `engine` is joblib's: its own workers, none, or a Dask cluster, whose workers
+    must share `folder`: the one that a `dask.distributed.Client` made before is connected to, else the one
+    that the environment variable DASK_SCHEDULER_ADDRESS names.
 
-    Raises InputError for an unknown or missing engine, no workers, no seeds, or removals of rows that are not the user's.
+    Raises InputError for an unknown or missing engine, no workers, seeds that are not distinct whole
+    numbers from 0, no removals, or removals of rows that are not the user's.
     """
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}, but must be one of {', '.join(ENGINES)}.")
-    if engine == "dask" and find_spec("distributed") is None:
-        raise InputError("engine is 'dask', but the package distributed is not installed; `pip install distributed`.")
     if workers < 1:
         raise InputError(f"workers is {workers}, but must be at least 1.")
-    if not len(seeds):
-        raise InputError("seeds is empty; at least one retraining seed is needed.")
+    check_seeds(seeds)
     check_removals(recommender, removals)
+    cluster = dask_cluster() if engine == "dask" else nullcontext()
     folder = Path(folder or cache_folder() / "retrainings")
     folder.mkdir(parents=True, exist_ok=True)
     units = make_units(recommender, removals, seeds)
     todo = [unit for unit in units if not (folder / f"{unit.key}.npz").exists()]
-    with parallel_config(backend=engine, n_jobs=workers):
+    with cluster, parallel_config(backend=engine, n_jobs=workers):
         jobs = (delayed(run_unit)(recommender, unit, folder) for unit in todo)
         results = Parallel(return_as="generator_unordered")(jobs) if engine != "dask" else Parallel()(jobs)
         for _ in tqdm(results, total=len(todo), desc="retrainings", unit="unit", mininterval=1):
@@ -143,8 +150,39 @@ def verify(
     return found
 
 
+def dask_cluster() -> AbstractContextManager:
+    """A connection to the Dask cluster to use: see `verify`. Raises InputError if there is none to be had."""
+    if find_spec("distributed") is None:
+        raise InputError("engine is 'dask', but the package distributed is not installed; `pip install distributed`.")
+    from distributed import Client, get_client
+
+    try:
+        get_client()
+        return nullcontext()
+    except ValueError:
+        pass
+    address = os.environ.get(SCHEDULER_VARIABLE)
+    if not address:
+        raise InputError(f"engine is 'dask', but no cluster is named; set {SCHEDULER_VARIABLE} to its address.")
+    try:
+        return Client(address)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{SCHEDULER_VARIABLE} is {address!r}, where no Dask scheduler answers ({error}).") from error
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raises InputError unless `seeds` lists at least one seed, each a whole number from 0 and none twice."""
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable) or not len(values := list(seeds)):
+        raise InputError(f"seeds is {seeds!r}, but must list at least one whole number from 0, such as [0, 1].")
+    wrong = [s for s in values if isinstance(s, bool) or not isinstance(s, (int, np.integer)) or s < 0]
+    if wrong or len(set(values)) < len(values):
+        raise InputError(f"seeds is {values!r}, but must list whole numbers from 0, each only once.")
+
+
 def check_removals(recommender: Recommender, removals: Sequence[Removal]) -> None:
-    """Raises InputError unless every removal consists of actions of its own user."""
+    """Raises InputError unless there are removals and every one consists of actions of its own user."""
+    if not len(removals):
+        raise InputError("removals is empty; at least one is needed, if only of no rows.")
     for removal in removals:
         strangers = set(removal.rows) - set(recommender.actions(removal.user).tolist())
         if strangers:

@@ -6,7 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from papermill.exceptions import PapermillExecutionError
 
+from accentlib.cli import main
+from accentlib.errors import DataError, InputError
 from accentlib.evaluate import explain_users
 from accentlib.recommenders import load_recommender
 from accentlib.words import as_data, enumerate_in_words, in_words
@@ -35,8 +38,8 @@ def test_explain_prints_the_librarys_explanation(sample, explained):
     one = next(o for o in explained if o.explanations["accent", 5].found)
     user = str(sample.user_ids[one.user])
     result = run("explain", "--recommender", "ncf", "--user", user, "--k", "5", "--explainer", "accent", "--json")
-    assert result.returncode == 0 and result.stderr == ""
-    data = json.loads(result.stdout)
+    assert result.returncode == 0, result.stderr
+    data = json.loads(result.stdout)  # and nothing else is there
     assert list(data) == [
         "user", "explainer", "k", "recommendation", "replacement", "explanation", "gap", "estimated_gap",
     ]  # fmt: skip
@@ -71,7 +74,7 @@ def test_every_user_and_explainer_has_words(sample, explained):
     ("words", "code", "said"),
     [
         (["explain", "--user", "99999"], 2, "User 99999 is not among the 452 users"),
-        (["explain", "--user", "7", "--k", "1"], 2, "k"),
+        (["explain", "--user", "7", "--k", "1"], 2, "ks holds 1, but allowed are whole numbers from 2"),
         (["explain", "--user", "7", "--k", "99999"], 2, "k is 99999, but must be at most"),
         (["explain", "--user", "seven"], 2, "invalid int value: 'seven'"),
         (["explain", "--user", "7", "--explainer", "lime"], 2, "'lime'"),
@@ -79,6 +82,8 @@ def test_every_user_and_explainer_has_words(sample, explained):
         (["train", "--device", "abacus"], 2, "device is 'abacus', which PyTorch cannot use here"),
         (["train", "--steps", "0"], 2, "--steps is 0, but must be at least 1"),
         (["evaluate", "-p", "user", "3"], 2, "There is no parameter 'user'; there are recommender, explainers"),
+        (["evaluate", "-p", "ks", "[5"], 2, "The value '[5' of ks is not YAML"),
+        (["train", "--steps", "5"], 2, "steps is 5, too few to average weights"),
         ([], 2, "COMMAND"),
     ],
 )
@@ -86,6 +91,31 @@ def test_wrong_words_get_one_sentence_and_an_exit_code(words, code, said):
     result = run(*words)
     assert result.returncode == code and result.stdout == ""
     assert said in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("raised", "code"), [(InputError, 2), (DataError, 1), (PermissionError, 1)])
+def test_errors_become_one_line_and_an_exit_code(monkeypatch, capsys, raised, code):
+    def fail():
+        raise raised("no luck")
+
+    monkeypatch.setattr("accentlib.data.load_movielens", fail)
+    assert main(["data"]) == code
+    assert capsys.readouterr() == ("", "accentlib: no luck\n")
+
+
+@pytest.mark.parametrize(("raised", "code"), [("InputError", 2), ("DataError", 1), ("KeyError", 1)])
+def test_a_failing_cell_has_the_exit_code_of_its_error(monkeypatch, capsys, tmp_path, raised, code):
+    given = {}
+
+    def fail(parameters, output):
+        given.update(parameters)
+        raise PapermillExecutionError(1, 1, "f()", raised, "no luck", [])
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("accentlib.experiment.run_experiment", fail)
+    assert main(["evaluate", "-p", "output", "here", "-p", "users", "[7, 9]"]) == code
+    assert f"A cell failed with {raised}: no luck" in capsys.readouterr().err
+    assert given == {"output": str(tmp_path / "here"), "users": [7, 9]}  # our folder, not the notebook's
 
 
 def test_a_missing_data_folder_is_an_error_of_its_own(monkeypatch, tmp_path):

@@ -6,8 +6,10 @@ import pytest
 
 from accentlib.errors import InputError
 from accentlib.evaluate import (
-    COLUMNS, choose_users, explain_users, interval, per_explanation, random_removal, summarise,
+    COLUMNS, choose_users, evaluate, explain_users, interval, per_explanation, random_removal, summarise,
 )  # fmt: skip
+from accentlib.ncf import protocol_named
+from accentlib.recommender import recommendations
 from accentlib.verify import Removal, verify
 from tests.small import EXPLAINERS, KS, SEEDS, small_recommender, small_table
 
@@ -33,7 +35,7 @@ def test_the_table_has_a_row_for_every_question(recommender, table):
     n = recommender.sample.n_users
     assert len(explanations) == n * len(EXPLAINERS) * len(KS) * len(SEEDS)
     found = explanations[explanations["failure"].isna()]
-    assert 0 < len(found)
+    assert 0 < len(found) < len(explanations)  # both kinds of rows are seen
     for control in ("placebo", "random-1"):
         assert (table["control"] == control).sum() == len(found)
     assert table.loc[table["failure"].notna(), ["verified_gap", "size", "replacement"]].isna().all(axis=None)
@@ -123,6 +125,44 @@ def test_choosing_users(recommender):
         choose_users(recommender, [7777])
 
 
-def test_unknown_explainers_are_refused(recommender):
-    with pytest.raises(InputError, match="magic"):
-        explain_users(recommender, [0], ["magic"], [5])
+@pytest.mark.parametrize(
+    ("explainers", "ks", "message"),
+    [
+        (["magic"], [5], r"explainers is \['magic'\], but must be a list out of accent, fia, pure_fia"),
+        ([], [5], r"explainers is \[\], but must be a list"),
+        ("accent", [5], "explainers is 'accent', but must be a list"),
+        (["accent"], 5, "ks is 5, but must be a list"),
+        (["accent"], [], "ks is empty"),
+        (["accent"], [5, 1], "ks holds 1, but allowed are whole numbers from 2"),
+        (["accent"], [31], "k is 31, but must be at most"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(recommender, explainers, ks, message):
+    with pytest.raises(InputError, match=message):
+        explain_users(recommender, [0], explainers, ks)
+
+
+def test_recommendations_are_the_best_unseen_items(recommender):
+    sample, users = recommender.sample, [3, 0]
+    items, best = recommendations(recommender, users, 4)
+    for row, user in enumerate(users):
+        scores = recommender.scores([user])[0]
+        unseen = np.setdiff1d(np.arange(sample.n_items), sample.train["item"][sample.actions(user)])
+        assert items[row].tolist() == sorted(unseen, key=lambda i: -scores[i])[:4]
+        assert best[row] == pytest.approx(scores[items[row]])
+    with pytest.raises(InputError, match="k is 0, but must be at least 1"):
+        recommendations(recommender, users, 0)
+
+
+@pytest.mark.parametrize("field", ["steps", "pool_size"])
+@pytest.mark.parametrize("value", [0, 1.5, "1e4"])
+def test_a_protocol_refuses_a_value_that_it_cannot_have(field, value):
+    with pytest.raises(InputError, match=f"{field} is {value!r}, but must be a whole number of at least 1"):
+        protocol_named("steady", **{field: value})
+
+
+def test_bad_numbers_of_draws_and_verdicts_are_refused(recommender, table):
+    with pytest.raises(InputError, match="random_draws is -1, but must be a whole number of at least 0"):
+        evaluate(recommender, [], [0], random_draws=-1)
+    with pytest.raises(InputError, match="verdict is 'hope', but must be one of gap, effect"):
+        summarise(table, "hope")

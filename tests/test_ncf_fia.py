@@ -138,6 +138,9 @@ def test_all_users_at_once_is_one_by_one(toy):
         for u in users:
             alone = fia(model, sample, L2, users[u : u + 1], candidates[u : u + 1], mode).influence[0]
             assert np.allclose(together[u], alone, atol=1e-12)
+        # Hundreds of users go in groups by the length of their histories; each keeps her place.
+        many = fia(model, sample, L2, np.tile(users, 40), np.tile(candidates, (40, 1)), mode).influence
+        assert all(np.allclose(many[k], together[k % len(users)], atol=1e-12) for k in range(len(many)))
 
 
 def test_bad_requests_are_refused(toy):

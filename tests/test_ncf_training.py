@@ -149,6 +149,19 @@ def test_shuffles_depend_on_seed_and_epoch_alone():
     assert (first != shuffled_batches(60, 12, 1, 4)).any()
 
 
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (Run(0, 0), "steps is 0, but must be at least 1"),
+        (Run(10, 0, average=True), "steps is 10, too few to average weights: every 10th counts, from step 5 on"),
+        (Run(15, 0, average=True, settle=0.9), "steps is 15, too few to average weights"),
+    ],
+)
+def test_an_average_of_nothing_is_refused(run, message):
+    with pytest.raises(InputError, match=message):
+        train(new_ensemble([toy_model(0)]), toy_ratings(), run, CONFIG)
+
+
 def test_bad_removals_are_refused():
     data, ensemble = toy_ratings(), new_ensemble([toy_model(0)])
     with pytest.raises(InputError, match="2 sets for 1 members"):

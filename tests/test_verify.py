@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accentlib.errors import InputError
-from accentlib.ncf import NCF, Ratings, Run, all_scores, initialise, train
+from accentlib.ncf import NCF, NCFRecommender, Ratings, Run, all_scores, initialise, train
 from accentlib.ncf.ensemble import new_ensemble, unpack
+from accentlib.store import load_tensors, save_tensors
 from accentlib.verify import Removal, make_pools, make_units, verify
 from tests.small import small_recommender
 
@@ -94,22 +96,32 @@ def test_finished_units_are_not_run_again(recommender, tmp_path, monkeypatch):
 
 
 def test_the_key_knows_what_determines_a_retraining(recommender, folder):
+    other = small_recommender(folder)
+    tensors, facts = load_tensors(folder / "ncf.safetensors")
+    save_tensors(folder / "other.safetensors", tensors | {"average.b3": tensors["average.b3"] + 1}, facts)
+    other = NCFRecommender(other.sample, other.protocol, folder / "other.safetensors")
     wanted = [removal(recommender, 0, [0])]
     keys = {make_units(r, w, [s])[0].key for r, w, s in [
         (recommender, wanted, 0),
         (recommender, wanted, 1),
         (recommender, [removal(recommender, 0, [1])], 0),
         (small_recommender(folder, steps=61), wanted, 0),
-        (small_recommender(folder, "paper"), wanted, 0),
+        (small_recommender(folder, warm=False), wanted, 0),
+        (small_recommender(folder, averaged=False), wanted, 0),
+        (other, wanted, 0),
     ]}  # fmt: skip
-    assert len(keys) == 5
+    assert len(keys) == 7
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"engine": "slurm"}, "engine is 'slurm', but must be one of loky, sequential, dask"),
-        ({"seeds": []}, "seeds is empty"),
+        ({"seeds": []}, r"seeds is \[\], but must list at least one whole number from 0"),
+        ({"seeds": 3}, "seeds is 3, but must list at least one whole number from 0"),
+        ({"seeds": [0, -1]}, r"seeds is \[0, -1\], but must list whole numbers from 0, each only once"),
+        ({"seeds": [0, 0]}, r"seeds is \[0, 0\], but must list whole numbers from 0, each only once"),
+        ({"removals": []}, "removals is empty"),
         ({"workers": 0}, "workers is 0, but must be at least 1"),
         ({"removals": [Removal(0, (10**6,))]}, "row 1000000 is to be removed for user 0, but is not her action"),
     ],
@@ -119,6 +131,33 @@ def test_bad_requests_are_refused(recommender, tmp_path, arguments, message):
     with pytest.raises(InputError, match=message):
         verify(recommender, **wanted)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_of_their_own_give_the_same_scores(recommender, tmp_path):
+    wanted = [removal(recommender, user, [0]) for user in range(14)]
+    alone = verify(recommender, wanted, [0], 1, "sequential", tmp_path / "alone")
+    parallel = verify(recommender, wanted, [0], 2, "loky", tmp_path / "parallel")
+    assert alone.keys() == parallel.keys() and len(list(tmp_path.glob("parallel/*.npz"))) > 1
+    assert all(np.array_equal(alone[k].scores, parallel[k].scores) for k in alone)
+
+
+@pytest.mark.skipif(find_spec("distributed") is not None, reason="distributed is installed")
+def test_a_missing_dask_is_named(recommender, tmp_path):
+    with pytest.raises(InputError, match="the package distributed is not installed"):
+        verify(recommender, [removal(recommender, 0, [0])], [0], engine="dask", folder=tmp_path)
+
+
+def test_a_dask_cluster_is_used_by_its_address(recommender, tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    wanted = [removal(recommender, 0, [0])]
+    monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
+    with pytest.raises(InputError, match="no cluster is named; set DASK_SCHEDULER_ADDRESS"):
+        verify(recommender, wanted, [0], engine="dask", folder=tmp_path / "dask")
+    alone = verify(recommender, wanted, [0], 1, "sequential", tmp_path / "alone")
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+        found = verify(recommender, wanted, [0], engine="dask", folder=tmp_path / "dask")
+    assert all(np.array_equal(alone[k].scores, found[k].scores) for k in alone)
 
 
 def run_small(target, **options):

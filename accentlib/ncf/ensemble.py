@@ -8,6 +8,7 @@ reused, and Adam's fused kernel. Chapter `book/ncf.md` explains the step and che
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -216,7 +217,19 @@ def row_order(rows: np.ndarray, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
     return order, np.cumsum(counts, axis=1) - counts
 
 
-def fused_adam(parameters, gradients, first, second, step, rate, weight_decay) -> None:
+def fused_adam(
+    parameters: Sequence[torch.Tensor],
+    gradients: Sequence[torch.Tensor],
+    first: Sequence[torch.Tensor],
+    second: Sequence[torch.Tensor],
+    step: torch.Tensor,
+    rate: float,
+    weight_decay: float,
+) -> None:
+    """PyTorch's fused Adam on lists of tensors, in place, with the moments as `torch.optim.Adam` sets them.
+
+    `step` counts from one and is shared by all; `weight_decay` times the parameter is added to its gradient.
+    """
     torch._fused_adam_(
         parameters, gradients, first, second, [], [step] * len(parameters),
         lr=rate, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=weight_decay,

@@ -28,7 +28,6 @@ from accentlib.store import ROOT, atomic, digest, provenance, save_table
 from accentlib.verify import Removal, make_pools
 from accentlib.work import MEMBERS_AT_ONCE, single_thread
 
-
 RESULTS = ROOT / "data" / "results" / "ncf_noise.csv"
 STUDY = {"seeds": (0, 1, 2, 3), "pool_sizes": (1, 4, 10, 40), "steps": (10_000, 5_000, 20_000)}
 
@@ -51,7 +50,7 @@ def run_study(sample: Sample, path: Path = RESULTS, workers: int = 2) -> pd.Data
         sizes={"users": int(table["user"].nunique()), "rows": len(table)} | STUDY,
         data_source=sample.source,
         duration_s=time.time() - begun,
-        command="python -m accentlib noise",
+        command="python -m accentlib study noise",
         key=recommender.key,
     )
     save_table(path, table, facts)
@@ -60,7 +59,7 @@ def run_study(sample: Sample, path: Path = RESULTS, workers: int = 2) -> pd.Data
 
 def measure_noise(
     recommender: NCFRecommender,
-    explained: list[Explained],
+    explained: Sequence[Explained],
     explainer: str,
     k: int,
     seeds: Sequence[int],
@@ -95,7 +94,8 @@ def measure_noise(
     jobs = (delayed(_run)(recommender, unit, folder) for unit in units)
     done = Parallel(n_jobs=workers, return_as="generator")(jobs)
     scores = {}
-    for (pool_size, n_steps, anneal, seed, pools), path in tqdm(zip(units, done), total=len(units), desc="noise"):
+    finished = tqdm(zip(units, done, strict=True), total=len(units), desc="noise")
+    for (pool_size, n_steps, anneal, seed, pools), path in finished:
         with np.load(path) as stored:
             for m, pool in enumerate(pools):
                 for reading in ["annealed"] if anneal else ["last", "average"]:
@@ -125,8 +125,9 @@ def measure_noise(
     return pd.DataFrame(rows)
 
 
-def _run(recommender: NCFRecommender, unit, folder: Path) -> Path:
-    pool_size, n_steps, anneal, seed, pools = unit
+def _run(recommender: NCFRecommender, unit: tuple, folder: Path) -> Path:
+    """Retrains a unit's models, unless its result is there, and stores the scores of each reading atomically."""
+    _, n_steps, anneal, seed, pools = unit
     parts = [[(r.user, r.rows) for r in pool] for pool in pools]
     key = digest(recommender.key, n_steps, anneal, seed, parts)
     path = folder / f"{key}.npz"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +22,19 @@ from accentlib.store import digest
 from accentlib.work import check_device, single_thread
 
 PROTOCOLS = {
-    "paper": Protocol("paper", False, True, 120_000, "gap", (0, 1, 2, 3, 4), 1, "paper"),
-    "steady": Protocol("steady", True, True, 10_000, "effect", (0, 1), 4, "exact"),
-}
+    "paper": Protocol(
+        name="paper", averaged=False, warm=True, steps=120_000, verdict="gap",
+        seeds=(0, 1, 2, 3, 4), pool_size=1, fia_mode="paper",
+    ),
+    "steady": Protocol(
+        name="steady", averaged=True, warm=True, steps=10_000, verdict="effect",
+        seeds=(0, 1), pool_size=4, fia_mode="exact",
+    ),
+}  # fmt: skip
 
 
-def protocol_named(name: str, **changes) -> Protocol:
-    """The protocol of this name, with `changes` to its fields; InputError for an unknown name."""
+def protocol_named(name: str, **changes: Any) -> Protocol:
+    """The protocol of this name, with `changes` to its fields; InputError for an unknown name or a wrong value."""
     if name not in PROTOCOLS:
         raise InputError(f"protocol is {name!r}, but must be one of {', '.join(PROTOCOLS)}.")
     return replace(PROTOCOLS[name], **changes)
@@ -59,7 +66,9 @@ class NCFRecommender:
     def influence(self, users: Sequence[int], candidates: np.ndarray, mode: str) -> list[np.ndarray]:
         return fia(self.model, self.sample, self.config.l2, np.asarray(users), candidates, mode).influence
 
-    def retrain(self, removed, users, seed: int, checkpoint: Path, on_step=lambda done: None) -> list[np.ndarray]:
+    def retrain(
+        self, removed: list[np.ndarray], users: list[np.ndarray], seed: int, checkpoint: Path
+    ) -> list[np.ndarray]:
         if self.device == "cpu":
             single_thread()
         if self.protocol.warm:
@@ -71,7 +80,6 @@ class NCFRecommender:
         data = Ratings.of(self.sample.train, self.device)
         # The shuffles must not be those of the published training: its seed is far from any of these.
         run = Run(self.protocol.steps, seed, average=self.protocol.averaged)
-        weights = train(ensemble, data, run, self.config, removed, checkpoint, on_step)
+        weights = train(ensemble, data, run, self.config, removed, checkpoint)
         models = (unpack({k: v[m].cpu() for k, v in weights.items()}, self.sample.n_users) for m in range(len(removed)))
         return [all_scores(model, torch.as_tensor(u)).numpy() for model, u in zip(models, users, strict=True)]
-

@@ -44,7 +44,8 @@ class Run:
     """One run of `steps` steps from wherever the ensemble stands.
 
     `seed` decides the shuffles and nothing else. From the fraction `settle` of the steps on, the
-    weights are averaged (`average`) or the learning rate falls linearly to zero (`anneal`).
+    weights are averaged (`average`, every tenth iterate) or the learning rate falls linearly to zero
+    (`anneal`). `settle` lies in 0..1, below 1.
     """
 
     steps: int
@@ -117,18 +118,19 @@ def train(
 
     `removed` lists, for each member, the rows of `data` that it must not see; a batch's loss is the
     mean over the rows that are left. With a `checkpoint` path the state is stored there about every
-    thousand steps and an interrupted call goes on from it; the file is removed at the end.
+    thousand steps and an interrupted call goes on from it; the file is removed at the end. The path
+    must name all that determines the run: a state that is found there is taken for this run's.
     `on_step` is called with the number of steps done.
 
-    Raises InputError if `removed` does not fit the ensemble or the data.
+    Raises InputError if `removed` does not fit the ensemble or the data, or if there are too few steps.
     """
+    averaged = check_steps(run)
     keep = removal_mask(removed, ensemble, data)
     batch_size = min(config.batch_size, len(data))
     step = Step(ensemble, batch_size)
     average = {k: torch.zeros_like(v) for k, v in ensemble.parameters.items()}
     done = resume(checkpoint, ensemble, average) if checkpoint else 0
     batches = endless_batches(data, ensemble.n_users, step.n_rows, batch_size, run.seed, int(ensemble.step))
-    begin = run.settle * run.steps
     for now in range(done, run.steps):
         batch = next(batches)
         d_score = step.forward(batch.pairs).sub_(batch.ratings)
@@ -139,7 +141,7 @@ def train(
             d_score.mul_((2 * kept / kept.sum(1, keepdim=True).clamp_(min=1))[:, :, None])
         d_tables = step.backward(d_score, batch.order, batch.start)
         step.adam(d_tables, rate_at(now, run, config), config.l2)
-        if run.average and now >= begin and now % AVERAGE_EVERY == 0:
+        if now in averaged:
             for k, total in average.items():
                 total.add_(ensemble.parameters[k])
         on_step(now + 1)
@@ -149,24 +151,41 @@ def train(
         checkpoint.unlink(missing_ok=True)
     if not run.average:
         return ensemble.parameters
-    count = sum(now >= begin for now in range(0, run.steps, AVERAGE_EVERY))
-    return {k: total / count for k, total in average.items()}
+    return {k: total / len(averaged) for k, total in average.items()}
 
 
-def removal_mask(removed, ensemble: Ensemble, data: Ratings) -> torch.Tensor | None:
+def check_steps(run: Run) -> frozenset[int]:
+    """The steps, counted from zero, after which weights go into the average; none if none is asked for.
+
+    Raises InputError for a run without a step, or with an average of nothing.
+    """
+    if run.steps < 1:
+        raise InputError(f"steps is {run.steps}, but must be at least 1.")
+    if not run.average:
+        return frozenset()
+    averaged = frozenset(now for now in range(0, run.steps, AVERAGE_EVERY) if now >= run.settle * run.steps)
+    if not averaged:
+        raise InputError(
+            f"steps is {run.steps}, too few to average weights: every {AVERAGE_EVERY}th counts, from step"
+            f" {run.settle * run.steps:g} on; {AVERAGE_EVERY / (1 - run.settle):.0f} steps are always enough."
+        )
+    return averaged
+
+
+def removal_mask(removed: list[np.ndarray] | None, ensemble: Ensemble, data: Ratings) -> torch.Tensor | None:
     """A 0/1 matrix [M, n], zero where a member must not see a row; None if nobody misses any."""
     if removed is None:
         return None
     if len(removed) != ensemble.members:
         raise InputError(
-            f"removed lists {len(removed)} sets for {ensemble.members} members; one set a member is needed"
+            f"removed lists {len(removed)} sets for {ensemble.members} members; one set a member is needed."
         )
     keep = torch.ones(len(removed), len(data), dtype=data.ratings.dtype, device=data.ratings.device)
     for member, rows in enumerate(removed):
         if len(rows) and not 0 <= min(rows) <= max(rows) < len(data):
             raise InputError(
                 f"removed rows of member {member} reach from {min(rows)} to {max(rows)};"
-                f" rows of the training table are 0 to {len(data) - 1}"
+                f" rows of the training table are 0 to {len(data) - 1}."
             )
         keep[member, torch.as_tensor(np.asarray(rows, dtype=np.int64))] = 0
     return None if bool(keep.all()) else keep
