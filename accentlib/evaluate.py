@@ -186,8 +186,8 @@ def _row(
 def per_explanation(table: pd.DataFrame, verdict: str) -> pd.DataFrame:
     """One row a recommender, explainer, k, user and control: means over the seeds, and the verdicts.
 
-    `success` (pairwise, the paper's): the replacement's mean score exceeds rec's. `strict`: the
-    replacement ranks first of all unseen items in most of the seeds. Both by `verdict`: "gap" takes
+    `success` (pairwise, the paper's): the replacement's mean score exceeds rec's. `strict`: it does,
+    and in most of the seeds the replacement ranks first of all unseen items. Both by `verdict`: "gap" takes
     the retrained scores, "effect" the recommender's own plus the removal's effect. Raises InputError for
     another verdict.
     """
@@ -200,7 +200,7 @@ def per_explanation(table: pd.DataFrame, verdict: str) -> pd.DataFrame:
     means = grouped[["size", "gap", "estimated_gap", "verified_gap", "control_gap", "judged_gap", "leads"]].mean()
     result = means.reset_index()
     result["success"] = result["judged_gap"] < 0
-    result["strict"] = result["leads"] > 0.5
+    result["strict"] = result["success"] & (result["leads"] > 0.5)
     return result
 
 

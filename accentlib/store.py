@@ -61,6 +61,7 @@ def digest(*parts) -> str:
     """A short SHA-256 of arrays, strings, numbers and JSON-able values, in order."""
     sha = hashlib.sha256()
     for part in parts:
+        sha.update(b"\0")  # so that (1, 23) is not (12, 3)
         if isinstance(part, np.ndarray):
             sha.update(f"{part.dtype}{part.shape}".encode())
             sha.update(np.ascontiguousarray(part).tobytes())

@@ -94,7 +94,7 @@ def test_summary_counts_what_it_says():
     assert (row["n_users"], row["found"]) == (4, 3)
     assert row["cf_percentage"] == 50 and row["cf_set_size"] == 3
     assert (row["cf_low"], row["cf_high"]) == interval(2, 4)
-    assert row["strict_percentage"] == 50  # users 1 and 3; user 2 leads with one seed of two only
+    assert row["strict_percentage"] == 25  # user 1; 2 leads with one seed of two, 3 fails pairwise
     assert row["placebo_percentage"] == 25 and row["random_percentage"] == 0
     (by_effect,) = summarise(pd.DataFrame(rows), "effect").to_dict("records")
     assert by_effect["cf_percentage"] == 75  # each effect is 0.1 larger than the gap shows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from accentlib.ncf.ensemble import new_ensemble, replicate, unpack
 from accentlib.ncf.fia import fia
 from accentlib.ncf.model import NCF, NCFConfig, all_scores, initialise
 from accentlib.ncf.published import MODEL_FILE, load_published
-from accentlib.ncf.training import Ratings, Run, train
+from accentlib.ncf.training import AVERAGE_EVERY, Ratings, Run, train
 from accentlib.recommender import Protocol
 from accentlib.store import digest
 from accentlib.work import check_device, single_thread
@@ -53,9 +54,10 @@ class NCFRecommender:
         self.model: NCF = average if protocol.averaged else last
         self.config = NCFConfig(**facts["config"])
         self.initialisation = facts["initialisation"]
-        weights = torch.cat([p.detach().flatten() for p in self.model.parameters()]).numpy()
-        how = (protocol.averaged, protocol.warm, protocol.steps)
-        self.key = digest(self.name, sample.digest, facts, weights, how)
+        # The file holds the weights, the moments and their configuration; the rest says how they are used.
+        file = hashlib.sha256(path.read_bytes()).hexdigest()
+        how = (protocol.averaged, protocol.warm, protocol.steps, Run.settle, AVERAGE_EVERY)
+        self.key = digest(self.name, sample.digest, file, how)
 
     def scores(self, users: Sequence[int]) -> np.ndarray:
         return all_scores(self.model, torch.as_tensor(np.asarray(users))).numpy()
