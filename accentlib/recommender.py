@@ -78,17 +78,24 @@ class Recommender(Interface):
 def recommendations(recommender: Recommender, users: Sequence[int], k: int) -> tuple[np.ndarray, np.ndarray]:
     """The top `k` items that each user has no action on in training: items and scores, [U, k], best first.
 
-    Ties go to the smaller item code. Raises InputError for k < 1 and if a user has fewer than `k` such items.
+    Ties go to the smaller item code. Raises InputError as `top_items` does.
+    """
+    return top_items(recommender.sample, users, recommender.scores(users), k)
+
+
+def top_items(sample: Sample, users: Sequence[int], scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `k` best unseen items of each user by `scores` [U, n_items]: items and scores, [U, k], best first.
+
+    Ties go to the smaller item code. Raises InputError for k < 1 or if a user has fewer unseen items.
     """
     if k < 1:
         raise InputError(f"k is {k}, but must be at least 1.")
-    scores = unseen_scores(recommender.sample, users, recommender.scores(users))
-    items = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    best = np.take_along_axis(scores, items, axis=1)
+    scores = unseen_scores(sample, users, scores)
     left = int(np.isfinite(scores).sum(axis=1).min(initial=scores.shape[1]))
     if k > left:
         raise InputError(f"k is {k}, but must be at most {left}: the items left to recommend to one of the users.")
-    return items, best
+    items = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return items, np.take_along_axis(scores, items, axis=1)
 
 
 def unseen_scores(sample: Sample, users: Sequence[int], scores: np.ndarray) -> np.ndarray:
