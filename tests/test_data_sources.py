@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from accentlib.data import fetch_relations, load_movielens, sources
+from accentlib.data import fetch_freebase, fetch_relations, load_movielens, sources
 from accentlib.data.files import ARCHIVE, RELATIONS, SHA256, WHEEL
 from accentlib.data.movielens import GENRES, parse_ratings
 from accentlib.errors import DataError
@@ -212,3 +212,37 @@ def test_relations_that_are_not_to_be_had_are_none_and_that_is_said(folders, no_
     with caplog.at_level(logging.WARNING, "accentlib"):
         assert fetch_relations() is None
     assert "auxiliary-mapping.txt is not in ACCENT_DATA, and GitHub: no connection." in caplog.text
+
+
+def write_wheel(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("recbole/dataset_example/ml-100k/ml-100k.link", "the links")
+        archive.writestr("recbole/dataset_example/ml-100k/ml-100k.kg", "the triples")
+    return path.read_bytes()
+
+
+def test_freebase_from_the_local_folder_then_the_cache_then_pip(folders, monkeypatch):
+    content = write_wheel(folders[1] / WHEEL)
+    pin(monkeypatch, WHEEL, content)
+    monkeypatch.setattr(sources, "pip_download", lambda url, output, manager: Path(output).write_bytes(content))
+    fetched = fetch_freebase()
+    assert (fetched.link, fetched.triples, fetched.source) == (b"the links", b"the triples", f"{WHEEL} from PyPI")
+    assert [path.name for path in folders[0].iterdir()] == [WHEEL]
+    monkeypatch.setattr(sources, "pip_download", None)
+    assert fetch_freebase() == fetched
+    monkeypatch.setenv("ACCENT_DATA", str(folders[1]))
+    assert fetch_freebase().source == f"{WHEEL} from ACCENT_DATA"
+
+
+def test_an_altered_wheel_gives_no_freebase(folders):
+    folders[0].mkdir()
+    (folders[0] / WHEEL).write_bytes(b"cut")
+    with pytest.raises(DataError, match=f"{WHEEL} is altered or truncated .* delete it"):
+        fetch_freebase()
+
+
+def test_no_network_no_freebase_and_the_way_out_is_said(folders, no_network):
+    with pytest.raises(DataError, match="Freebase's triples could not be fetched .PyPI: pip says") as caught:
+        fetch_freebase()
+    assert "ACCENT_DATA" in one_sentence(caught)
+    assert list(folders[0].iterdir()) == []

@@ -24,6 +24,7 @@ with warnings.catch_warnings():
     import pooch
 
 CACHE_VARIABLE = "ACCENT_CACHE"
+OFFLINE_VARIABLE = "ACCENT_OFFLINE"
 ARCHIVE = "ml-100k.zip"
 WHEEL = "recbole-1.2.1-py3-none-any.whl"
 RELATIONS = ("auxiliary-mapping.txt", "relational_data.csv")
@@ -62,7 +63,13 @@ def checked(path: Path, in_cache: bool = False) -> Path:
 
 
 def download(name: str, url: str, downloader: Downloader) -> Path:
-    """Fetch into the cache. Pooch writes to a temporary file, checks it, and only then gives it its name."""
+    """Fetch into the cache. Pooch writes to a temporary file, checks it, and only then gives it its name.
+
+    OSError if the environment variable ACCENT_OFFLINE is set: then only what is there already counts.
+    """
+    if os.environ.get(OFFLINE_VARIABLE):
+        raise OSError(f"{OFFLINE_VARIABLE} is set")
+    pooch.get_logger().setLevel("WARNING")  # its bar tells enough
     return Path(pooch.retrieve(url, SHA256[name], fname=name, path=cache_folder(), downloader=downloader))
 
 

@@ -56,6 +56,16 @@ class RelationFiles:
     source: str
 
 
+@dataclass(frozen=True)
+class FreebaseFiles:
+    """RecBole's Freebase files: `link` ties films to entities, `triples` ties entities to each other; both as
+    bytes, tab-separated below one line of column names. `source`: where they came from, for people."""
+
+    link: bytes
+    triples: bytes
+    source: str
+
+
 def fetch_ratings() -> RatingFiles:
     """The ratings and films of MovieLens 100K, from the first source that has them.
 
@@ -90,20 +100,54 @@ def fetch_relations() -> RelationFiles | None:
 
     None if no source has them; a warning says why. DataError if a file that is there is altered.
     """
-    folder = local_folder()
-    if folder is not None and all((folder / name).exists() for name in RELATIONS):
-        auxiliary, relational = (checked(folder / name) for name in RELATIONS)
-        return RelationFiles(auxiliary, relational, FOLDER_VARIABLE)
-    paths: list[Path] = []
+    here = relation_files_here()
+    if here is not None:
+        return here
     for name in RELATIONS:
-        cached = cache_folder() / name
         try:
-            found = checked(cached, in_cache=True) if cached.exists() else download(name, RELATIONS_URL + name, http)
+            if not (cache_folder() / name).exists():
+                download(name, RELATIONS_URL + name, http)
         except (OSError, ValueError) as error:
             log.warning("RCF's %s is not in %s, and GitHub: %s.", name, FOLDER_VARIABLE, reason(error))
             return None
-        paths.append(found)
-    return RelationFiles(paths[0], paths[1], "GitHub (hieptk/accent)")
+    return relation_files_here()
+
+
+def relation_files_here() -> RelationFiles | None:
+    """The relation files of the RCF authors, if ACCENT_DATA or the cache has them: nothing is fetched.
+
+    DataError if a file that is there is altered.
+    """
+    places = ((local_folder(), FOLDER_VARIABLE, False), (cache_folder(), "GitHub (hieptk/accent)", True))
+    for folder, source, in_cache in places:
+        if folder is not None and all((folder / name).exists() for name in RELATIONS):
+            auxiliary, relational = (checked(folder / name, in_cache) for name in RELATIONS)
+            return RelationFiles(auxiliary, relational, source)
+    return None
+
+
+def fetch_freebase() -> FreebaseFiles:
+    """What Freebase says of MovieLens' films, from the PyPI wheel recbole 1.2.1: in ACCENT_DATA, the cache, or PyPI.
+
+    The film ids in `link` are not those of MovieLens 100K: see `accentlib.relations.newer_ids`. DataError if the
+    wheel is altered or not to be had.
+    """
+    folder = local_folder()
+    if folder is not None and (folder / WHEEL).exists():
+        path, where = checked(folder / WHEEL), FOLDER_VARIABLE
+    elif (cache_folder() / WHEEL).exists():
+        path, where = checked(cache_folder() / WHEEL, in_cache=True), "PyPI"
+    else:
+        try:
+            path, where = download(WHEEL, REQUIREMENT, pip_download), "PyPI"
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"Freebase's triples could not be fetched (PyPI: {reason(error)}); connect to the internet, or put "
+                f"{WHEEL} into a folder and name that folder in the environment variable {FOLDER_VARIABLE}."
+            ) from error
+    with zipfile.ZipFile(path) as archive:
+        link, triples = (archive.read(f"{WHEEL_FOLDER}/ml-100k.{name}") for name in ("link", "kg"))
+    return FreebaseFiles(link, triples, f"{path.name} from {where}")
 
 
 def local_folder() -> Path | None:
