@@ -2,8 +2,8 @@
 
 One direction: data -> recommender -> influence -> search -> verification -> tables. The rooms, each
 with the chapter that derives it: `data` (book/data.md), `ncf` (book/ncf.md), `influence`
-(book/influence.md), `ncf.fia` (book/fia.md), `explain` (book/accent.md), `verify` and `evaluate`
-(book/verification.md), and the command line, `python -m accentlib --help`.
+(book/influence.md), `ncf.fia` (book/fia.md), `explain` (book/accent.md), `attention` (book/attention.md), `verify`
+and `evaluate` (book/verification.md), and the command line, `python -m accentlib --help`.
 """
 
 import logging

@@ -15,10 +15,8 @@ from pathlib import Path
 import yaml
 
 from accentlib.errors import AccentError, InputError
-from accentlib.explain import EXPLAINERS
-from accentlib.recommender import RECOMMENDERS
-
-STUDIES = ("noise", "initialisations")
+from accentlib.explainers import EXPLAINERS
+from accentlib.recommenders import RECOMMENDERS, load_recommender, package, studies
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,12 +40,11 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--json", action="store_true", help="print the counts as JSON")
 
     train = command(
-        "train", run_train, "Train the published model again: several initialisations, the best kept.",
-        "train --recommender ncf --workers 2",
+        "train", run_train, "Train a published model again, from nothing.", "train --recommender ncf --workers 2",
     )  # fmt: skip
     train.add_argument("--recommender", choices=RECOMMENDERS, default="ncf")
-    train.add_argument("--initialisations", type=int, default=8, help="how many to train (default: 8)")
-    train.add_argument("--steps", type=int, default=120_000, help="Adam steps (default: 120000)")
+    for option, meanings in training_options().items():
+        train.add_argument(f"--{option}", type=int, metavar="N", help="; ".join(meanings))
     train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     train.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     train.add_argument("--output", type=Path, help="the .safetensors file to write (default: the published one)")
@@ -60,7 +57,8 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--user", type=int, required=True, help="MovieLens' own user id")
     explain.add_argument("--k", type=int, default=5, help="replacements come from the top k (default: 5)")
     explain.add_argument("--explainer", choices=sorted(EXPLAINERS), default="accent")
-    explain.add_argument("--protocol", default="steady", help="which weights: steady (default) or paper")
+    explain.add_argument("--protocol", default="steady",
+                         help="which weights and influences: steady (default) or paper")  # fmt: skip
     explain.add_argument("--json", action="store_true", help="print the explanation as JSON")
 
     evaluate = command(
@@ -78,62 +76,82 @@ def parser() -> argparse.ArgumentParser:
     study = command(
         "study", run_study, "Repeat one of the book's stored studies.", "study noise --workers 2",
     )  # fmt: skip
-    study.add_argument("name", choices=STUDIES, help="noise of retrainings, or explanations by initialisation")
+    study.add_argument("name", choices=studies(), help="which one")
     study.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     study.add_argument("--output", type=Path, help="the CSV to write (default: the stored one in data/results)")
     return main
 
 
+def training_options() -> dict[str, list[str]]:
+    """For each option of any recommender's training, what it means to whom."""
+    found: dict[str, list[str]] = {}
+    for name, built_in in RECOMMENDERS.items():
+        for option, is_ in built_in.options.items():
+            found.setdefault(option, []).append(f"{name}: {is_.meaning} (default: {is_.default})")
+    return found
+
+
 def run_data(options) -> None:
     from accentlib.data import counts, load_movielens
+    from accentlib.relations import load_relations
 
     sample = load_movielens()
+    relations = load_relations(sample)
     found = counts(sample)
     if options.json:
-        print(json.dumps(found))
+        print(json.dumps(found | {"relations": relations.source, "relation_rows": len(relations.rows)}))
         return
     print(f"MovieLens 100K from {sample.source}")
     for name, value in found.items():
         print(f"{name.replace('_', ' '):>13} {value:>7,}")
+    print(f"Relations: {relations.source}, {len(relations.rows):,} rows")
 
 
 def run_train(options) -> None:
     from accentlib.data import load_movielens
-    from accentlib.ncf import NCFConfig, train_published
-    from accentlib.ncf.published import MODEL_FILE
 
-    for name, least in (("initialisations", 1), ("steps", 1), ("workers", 1)):
-        if getattr(options, name) < least:
-            raise InputError(f"--{name} is {getattr(options, name)}, but must be at least {least}.")
-    path = options.output or MODEL_FILE
-    record = train_published(
-        load_movielens(), NCFConfig(steps=options.steps), options.initialisations, options.device, options.workers, path
-    )
-    best = min(record["initialisations"], key=lambda one: one["objective_average"])
-    print(f"Initialisation {best['initialisation']} of {options.initialisations} was best, with an objective")
-    print(f"of {best['objective_average']:.4f}: stored in {path}")
+    chosen = chosen_options(options)
+    if options.workers < 1:
+        raise InputError(f"--workers is {options.workers}, but must be at least 1.")
+    train = package(options.recommender).train_recommender
+    print(train(load_movielens(), options.output, options.device, options.workers, **chosen))
+
+
+def chosen_options(options) -> dict[str, int]:
+    """The training's options, given or by default; InputError for a wrong value or another recommender's option."""
+    own, chosen = RECOMMENDERS[options.recommender].options, {}
+    for name in training_options():
+        value = getattr(options, name)
+        if name in own:
+            chosen[name] = own[name].default if value is None else value
+            if chosen[name] < own[name].least:
+                raise InputError(f"--{name} is {value}, but must be at least {own[name].least}.")
+        elif value is not None:
+            listed = ", ".join(f"--{option}" for option in own)
+            raise InputError(f"--{name} is {value}, but {options.recommender} has no such option; it has {listed}.")
+    return chosen
 
 
 def run_explain(options) -> None:
     from accentlib.data import load_movielens
     from accentlib.evaluate import explain_users
-    from accentlib.recommenders import load_recommender
     from accentlib.words import as_data, in_words
 
     sample = load_movielens()
     recommender = load_recommender(options.recommender, sample, options.protocol)
     user = sample.user_code(options.user)
     (one,) = explain_users(recommender, [user], [options.explainer], [options.k])
+    facts = as_data(sample, one, options.explainer, options.k)
     if options.json:
-        print(json.dumps(as_data(sample, one, options.explainer, options.k), ensure_ascii=False))
+        print(json.dumps(facts, ensure_ascii=False))
         return
     print(in_words(sample, one, options.explainer, options.k))
-    facts = as_data(sample, one, options.explainer, options.k)
     if facts["explanation"]:
-        print(f"\nThe gap of {facts['gap']:.3f} rating points would become {facts['estimated_gap']:.3f} (estimated):")
+        before, after = facts["gap"], facts["estimated_gap"]
+        print(f"\nThe gap of {before:.3f} {recommender.unit} would become {after:.3f} (estimated):")
         for action in facts["explanation"]:
             year = f" ({action['year']})" if action["year"] else ""
-            print(f"  {-action['influence']:+.3f}  {action['title']}{year}")
+            print(f"  {-action['effect']:+.3f}  {action['title']}{year}")
 
 
 def run_evaluate(options) -> None:
@@ -169,7 +187,7 @@ def run_study(options) -> None:
 
     from accentlib.data import load_movielens
 
-    module = import_module(f"accentlib.ncf.{options.name}")
+    module = import_module(studies()[options.name])
     path = options.output or module.RESULTS
     table = module.run_study(load_movielens(), path, options.workers)
     print(f"{len(table)} rows are in {path}")

@@ -11,8 +11,9 @@ import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
 from accentlib.errors import InputError
-from accentlib.explain import EXPLAINERS, Explanation, check_ks, explain
-from accentlib.recommender import Recommender, recommendations, unseen_scores
+from accentlib.explain import Explanation, check_ks
+from accentlib.explainers import EXPLAINERS, explain
+from accentlib.recommender import Recommender, recommendations
 from accentlib.verify import Outcome, Removal, verify
 
 COLUMNS = [
@@ -31,14 +32,15 @@ class Explained:
     """One user's candidates and what every explainer found: `explanations[explainer, k]`.
 
     `items` [K] are item codes, best first, `scores` [K] theirs; `actions` [Z] the training rows that
-    the columns of `influence` [K, Z] and the explanations' actions stand for.
+    the columns of `influence` [K, Z] and the explanations' actions stand for. `influence` is None where no
+    explainer needed it.
     """
 
     user: int
     items: np.ndarray
     scores: np.ndarray
     actions: np.ndarray
-    influence: np.ndarray
+    influence: np.ndarray | None
     explanations: dict[tuple[str, int], Explanation]
 
     def removal(self, explanation: Explanation) -> Removal:
@@ -64,20 +66,32 @@ def choose_users(recommender: Recommender, users: int | str | Sequence[int], see
 def explain_users(
     recommender: Recommender, users: Sequence[int], explainers: Sequence[str], ks: Sequence[int]
 ) -> list[Explained]:
-    """Candidates, influences and explanations of all the users, by all explainers, for all k in one pass.
+    """Candidates and explanations of all the users, by all explainers, for all k in one pass.
 
-    `users` are codes. Raises InputError for an unknown explainer or none, a k below 2 or none, and a k that
-    leaves some user too few unseen items.
+    `users` are codes. Influences are computed only if an explainer needs them, and so is attention. Raises
+    InputError for an explainer that the recommender does not offer or none, a k below 2 or none, and a k
+    that leaves some user too few items.
     """
     listed = not isinstance(explainers, str) and isinstance(explainers, Iterable) and list(explainers)
-    if not listed or not all(name in EXPLAINERS for name in listed):
-        raise InputError(f"explainers is {explainers!r}, but must be a list out of {', '.join(EXPLAINERS)}.")
+    if not listed or not all(name in recommender.explainers for name in listed):
+        offered = ", ".join(recommender.explainers)
+        raise InputError(
+            f"explainers is {explainers!r}, but must be a list out of {offered}: those for {recommender.name}."
+        )
     ks = check_ks(ks)
     items, scores = recommendations(recommender, users, max(ks))
-    matrices = recommender.influence(users, items, recommender.protocol.fia_mode)
+    needed, nothing = {EXPLAINERS[name].needs for name in listed}, [None] * len(items)
+    mode = recommender.protocol.fia_mode
+    influence = recommender.influence(users, items, mode) if "influence" in needed else nothing
+    attention = recommender.attention(users, items) if "attention" in needed else nothing
     explained = []
-    for user, candidates, values, matrix in zip(users, items, scores, matrices, strict=True):
-        found = {(name, k): e for name in explainers for k, e in explain(name, values, matrix, ks).items()}
+    for user, candidates, values, matrix, attn in zip(users, items, scores, influence, attention, strict=True):
+        given = {"influence": matrix, "attention": attn}
+        found = {
+            (name, k): e
+            for name in listed
+            for k, e in explain(name, values, given[EXPLAINERS[name].needs], ks).items()
+        }
         actions = recommender.actions(int(user))
         explained.append(Explained(int(user), candidates, values, actions, matrix, found))
     return explained
@@ -110,8 +124,8 @@ def evaluate(
     of the replacement, `control_gap` the same without the removal, `adjusted_gap` is gap -
     (control_gap - verified_gap); `first` is the item that ranks first after retraining, by the retrained
     scores, and `adjusted_first` by the recommender's own scores plus the removal's effect on them.
-    Where nothing was found there is one row a seed with `failure` and without gaps. All gaps are in rating
-    points. Raises InputError as `verify` does, and for `random_draws` below 0.
+    Where nothing was found there is one row a seed with `failure` and without gaps. All gaps are in the
+    recommender's `unit`. Raises InputError as `verify` does, and for `random_draws` below 0.
     """
     if not isinstance(random_draws, int) or random_draws < 0:
         raise InputError(f"random_draws is {random_draws!r}, but must be a whole number of at least 0.")
@@ -123,9 +137,11 @@ def evaluate(
                 removals |= {random_removal(one, len(e.actions), d) for d in range(random_draws)}
         removals.add(Removal(one.user, ()))
     outcomes = verify(recommender, sorted(removals), seeds, workers, engine, folder)
-    before = recommender.scores([one.user for one in explained])
+    users = [one.user for one in explained]
     rows = []
-    for one, own in zip(explained, before, strict=True):
+    for one, own, candidates in zip(
+        explained, recommender.scores(users), recommender.candidates(users), strict=True
+    ):
         for (name, k), e in one.explanations.items():
             tried = {"explanation": one.removal(e), "placebo": Removal(one.user, ())}
             if e.found:
@@ -136,7 +152,7 @@ def evaluate(
                 for control, removal in tried.items():
                     if e.found or control == "explanation":
                         outcome = outcomes[removal, seed] if e.found else None
-                        row = _row(recommender, one, name, k, e, own, base, outcome)
+                        row = _row(recommender, one, name, k, e, own, candidates, base, outcome)
                         rows.append(row | {"control": control, "seed": seed})
     table = pd.DataFrame(rows)
     return table.reindex(columns=COLUMNS)
@@ -149,10 +165,14 @@ def _row(
     k: int,
     e: Explanation,
     own: np.ndarray,
+    candidates: np.ndarray,
     base: np.ndarray,
     outcome: Outcome | None,
 ) -> dict:
-    """One row of the tidy table, from the user's scores before, in the control and after the removal."""
+    """One row of the tidy table, from the user's scores before, in the control and after the removal.
+
+    `candidates` [n_items] says which items may come first.
+    """
     ids, trained_on = recommender.sample.item_ids, recommender.sample.train["item"].to_numpy()
     row = {
         "recommender": recommender.name,
@@ -166,7 +186,7 @@ def _row(
         return row
     rec, replacement = one.items[0], one.items[e.replacement]
     after, adjusted = outcome.scores, own + (outcome.scores - base)
-    best = unseen_scores(recommender.sample, [one.user] * 2, np.stack([after, adjusted])).argmax(axis=1)
+    best = [np.where(candidates, scores, -np.inf).argmax() for scores in (after, adjusted)]
     gaps = [scores[rec] - scores[replacement] for scores in (own, after, base, adjusted)]
     return row | {
         "replacement": ids[replacement],
@@ -187,7 +207,7 @@ def per_explanation(table: pd.DataFrame, verdict: str) -> pd.DataFrame:
     """One row a recommender, explainer, k, user and control: means over the seeds, and the verdicts.
 
     `success` (pairwise, the paper's): the replacement's mean score exceeds rec's. `strict`: it does,
-    and in most of the seeds the replacement ranks first of all unseen items. Both by `verdict`: "gap" takes
+    and in most of the seeds the replacement ranks first of all candidates. Both by `verdict`: "gap" takes
     the retrained scores, "effect" the recommender's own plus the removal's effect. Raises InputError for
     another verdict.
     """

@@ -10,12 +10,13 @@ Every search here reads two arrays about one user:
 
 Influences add up (equation 7), so removing a set of actions takes the sum of its columns
 off the scores. `k` counts the recommendation: with k = 5 the replacements are positions
-1 to 4. A `k` beyond the number of candidates means all of them.
+1 to 4. A `k` beyond the number of candidates means all of them. Searches that ask the model
+itself are in `accentlib.attention`; `accentlib.explainers` has all of them by name.
 """
 
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,11 +38,14 @@ class Explanation:
     """What one search found for one user and one k.
 
     `recommendation` and `replacement` are positions among the candidates, `actions` are
-    columns of the influence matrix in the order in which they were added. `gap` is the
-    recommendation's score minus the replacement's, `estimated_gap` the same after the
-    removal, by additive influence; both in score units. Without an explanation,
-    `replacement` is None, `actions` is empty, both gaps are nan, and `failure` is one of
-    `FAILURES`; with one, `failure` is None and `estimated_gap` is negative.
+    columns of the influence matrix (or of the attention weights) in the order in which they
+    were added. `gap` is the recommendation's score minus the replacement's, `estimated_gap`
+    the same after the removal, without training again; both in score units. `effects` says
+    how much each action took off that gap when it was added, so they sum to `gap` less
+    `estimated_gap`; by additive influence it is the action's influence on the gap (equation
+    6). Without an explanation, `replacement` is None, `actions` and `effects` are empty, both
+    gaps are nan, and `failure` is one of `FAILURES`; with one, `failure` is None and
+    `estimated_gap` is negative.
     """
 
     explainer: str
@@ -49,6 +53,7 @@ class Explanation:
     recommendation: int
     replacement: int | None
     actions: tuple[int, ...]
+    effects: tuple[float, ...]
     gap: float
     estimated_gap: float
     failure: str | None
@@ -67,25 +72,42 @@ def check_case(
     Raises InputError for a wrong shape, a value that is not finite, scores that are not
     in descending order, no k, or a k below 2.
     """
-    scores, influence = np.asarray(scores, dtype=np.float64), np.asarray(influence, dtype=np.float64)
+    scores = check_scores(scores)
+    return scores, check_matrix("influence", influence, len(scores)), check_ks(ks)
+
+
+def check_scores(scores: ArrayLike) -> np.ndarray:
+    """Return scores [K] as float64; raises InputError as `check_case` does."""
+    scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1 or not len(scores):
         raise InputError(
             f"scores has shape {scores.shape}, but must be [K], one score for each of K >= 1 candidates."
         )
-    if influence.ndim != 2 or len(influence) != len(scores):
-        raise InputError(
-            f"influence has shape {influence.shape}, but must be [{len(scores)}, Z]: one row for each score."
-        )
-    for name, values in (("scores", scores), ("influence", influence)):
-        if not np.isfinite(values).all():
-            raise InputError(f"{name} holds {values[~np.isfinite(values)][0]}, but every value must be finite.")
+    check_values("scores", scores)
     if (np.diff(scores) > 0).any():
         at = int(np.argmax(np.diff(scores) > 0))
         raise InputError(
             f"scores must be in descending order, but position {at + 1} ({scores[at + 1]:g}) "
             f"exceeds position {at} ({scores[at]:g})."
         )
-    return scores, influence, check_ks(ks)
+    return scores
+
+
+def check_matrix(name: str, matrix: ArrayLike, n_candidates: int) -> np.ndarray:
+    """Return a matrix [K, Z] as float64; raises InputError, which calls it `name`, as `check_case` does."""
+    matrix = np.asarray(matrix, dtype=np.float64)
+    if matrix.ndim != 2 or len(matrix) != n_candidates:
+        raise InputError(
+            f"{name} has shape {matrix.shape}, but must be [{n_candidates}, Z]: one row for each score."
+        )
+    check_values(name, matrix)
+    return matrix
+
+
+def check_values(name: str, values: np.ndarray) -> None:
+    """Raises InputError, which calls the array `name`, for a value that is not finite."""
+    if not np.isfinite(values).all():
+        raise InputError(f"{name} holds {values[~np.isfinite(values)][0]}, but every value must be finite.")
 
 
 def check_ks(ks: Iterable[int]) -> list[int]:
@@ -101,21 +123,48 @@ def check_ks(ks: Iterable[int]) -> list[int]:
     return [operator.index(k) for k in values]
 
 
+def lead(scores: np.ndarray, k: int) -> np.ndarray:
+    """The recommendation's score minus the best of the k - 1 others': scores [..., K] -> [...].
+
+    Below zero another candidate is in front. Without any other it is infinite.
+
+    Derived in book/accent.md.
+    """
+    return scores[..., 0] - scores[..., 1:k].max(axis=-1, initial=-np.inf)
+
+
 def explanation(
-    explainer: str, k: int, replacement: int, actions: Iterable[int], gap: float, estimated_gap: float
+    explainer: str,
+    k: int,
+    replacement: int,
+    actions: Iterable[int],
+    effects: Iterable[float],
+    gap: float,
+    estimated_gap: float,
 ) -> Explanation:
     """Build a found `Explanation` out of numpy or Python numbers."""
-    columns = tuple(int(z) for z in actions)
-    return Explanation(explainer, k, 0, int(replacement), columns, float(gap), float(estimated_gap), None)
+    columns, lowered = tuple(int(z) for z in actions), tuple(float(effect) for effect in effects)
+    return Explanation(explainer, k, 0, int(replacement), columns, lowered, float(gap), float(estimated_gap), None)
 
 
-def no_explanation(explainer: str, k: int, influence: np.ndarray, reason: str) -> Explanation:
-    """Build an `Explanation` that was not found; an empty influence matrix overrides the reason."""
-    if len(influence) < 2:
+def explanation_along(explainer: str, k: int, actions: Sequence[int], path: Sequence[np.ndarray]) -> Explanation:
+    """Build a found `Explanation` out of the scores that the candidates had on the way.
+
+    `path` [n + 1, K]: at the start and after each of the n `actions`. The replacement is the best of the
+    k - 1 others in the end, the earlier place on a tie.
+    """
+    replacement = 1 + int(np.argmax(path[-1][1:k]))
+    gaps = np.array([scores[0] - scores[replacement] for scores in path])
+    return explanation(explainer, k, replacement, actions, -np.diff(gaps), gaps[0], gaps[-1])
+
+
+def no_explanation(explainer: str, k: int, matrix: np.ndarray, reason: str) -> Explanation:
+    """Build an `Explanation` that was not found; an empty `matrix` [K, Z] overrides the reason."""
+    if len(matrix) < 2:
         reason = NO_REPLACEMENT
-    elif not influence.shape[1]:
+    elif not matrix.shape[1]:
         reason = NO_ACTIONS
-    return Explanation(explainer, k, 0, None, (), math.nan, math.nan, reason)
+    return Explanation(explainer, k, 0, None, (), (), math.nan, math.nan, reason)
 
 
 def closing_set(gap: float, pushes: np.ndarray) -> tuple[np.ndarray, float]:
@@ -155,7 +204,8 @@ def accent(scores: ArrayLike, influence: ArrayLike, ks: Iterable[int]) -> dict[i
         smaller = [(len(z), left, i, z) for i, z, left in sets[: k - 1] if 0 < len(z) < n_actions]
         if smaller:
             _, left, i, z = min(smaller, key=lambda found: found[:3])
-            result[k] = explanation("accent", k, i, z, scores[0] - scores[i], left)
+            effects = influence[0, z] - influence[i, z]
+            result[k] = explanation("accent", k, i, z, effects, scores[0] - scores[i], left)
         else:
             whole = any(len(z) for _, z, _ in sets[: k - 1])
             result[k] = no_explanation("accent", k, influence, WHOLE_HISTORY if whole else NOT_POSITIVE)
@@ -174,15 +224,12 @@ def pure_fia(scores: ArrayLike, influence: ArrayLike, ks: Iterable[int]) -> dict
     """
     scores, influence, ks = check_case(scores, influence, ks)
     order = np.argsort(-influence[0], kind="stable")
-    after = np.subtract.accumulate(np.column_stack([scores, influence[:, order]]), axis=1)
+    path = np.subtract.accumulate(np.vstack([scores, influence.T[order]]))
     result = {}
     for k in ks:
-        others = after[1:k]
-        lead = after[0] - others.max(axis=0, initial=-np.inf)
-        size = int(np.argmax(lead < 0))
+        size = int(np.argmax(lead(path, k) < 0))
         if size:
-            best = 1 + int(np.argmax(others[:, size]))
-            result[k] = explanation("pure_fia", k, best, order[:size], scores[0] - scores[best], lead[size])
+            result[k] = explanation_along("pure_fia", k, order[:size], path[: size + 1])
         else:
             result[k] = no_explanation("pure_fia", k, influence, ALL_REMOVED)
     return result
@@ -201,34 +248,16 @@ def fia(scores: ArrayLike, influence: ArrayLike, ks: Iterable[int]) -> dict[int,
     order = np.argsort(-influence[0], kind="stable")
     result = {}
     for k in ks:
-        now = scores[:k]
-        actions: list[int] = []
-        gap = now[0] - now[1:].max(initial=-np.inf)
+        actions, path = [], [scores]
         for z in order:
-            trial = now - influence[:k, z]
-            trial_gap = trial[0] - trial[1:].max(initial=-np.inf)
-            if trial_gap < gap:
-                now, gap = trial, trial_gap
-                actions.append(int(z))
-            if gap < 0:
+            trial = path[-1] - influence[:, z]
+            if lead(trial, k) < lead(path[-1], k):
+                actions.append(z)
+                path.append(trial)
+            if lead(path[-1], k) < 0:
                 break
-        if gap < 0:
-            best = 1 + int(np.argmax(now[1:]))
-            result[k] = explanation("fia", k, best, actions, scores[0] - scores[best], gap)
+        if lead(path[-1], k) < 0:
+            result[k] = explanation_along("fia", k, actions, path)
         else:
             result[k] = no_explanation("fia", k, influence, ALL_TRIED)
     return result
-
-
-EXPLAINERS: dict[str, Callable[[ArrayLike, ArrayLike, Iterable[int]], dict[int, Explanation]]] = {
-    "accent": accent,
-    "fia": fia,
-    "pure_fia": pure_fia,
-}
-
-
-def explain(name: str, scores: ArrayLike, influence: ArrayLike, ks: Iterable[int]) -> dict[int, Explanation]:
-    """Run the search called `name`, one of `EXPLAINERS`; raises InputError for another name."""
-    if name not in EXPLAINERS:
-        raise InputError(f"explainer {name!r} is not known; allowed are {', '.join(sorted(EXPLAINERS))}.")
-    return EXPLAINERS[name](scores, influence, ks)

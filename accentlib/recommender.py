@@ -1,18 +1,18 @@
-"""What a recommender must offer to be explained and verified, and the protocols by name."""
+"""What a recommender must offer to be explained and verified, and under which protocol that is done."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
 
+from accentlib.attention import Attention
 from accentlib.data import Sample
 from accentlib.errors import InputError
-
-RECOMMENDERS = ("ncf",)  # the names that `accentlib.recommenders.load_recommender` knows
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,11 @@ class Protocol:
 
     `averaged`: the recommender and its retrainings are averages of weights over the last part of
     their runs, not last iterates. `warm`: a retraining goes on from the trained weights and optimiser
-    state for `steps` steps; else it starts from the initialisation. `verdict`: "gap" judges by the
-    retrained gap; "effect" judges by the recommender's own gap less what the removal did to the gap
-    under common random numbers. `pool_size` users' sets are left out in one retraining. The
-    explanations verified under it use FIA in the mode `fia_mode`.
+    state; else it starts from the initialisation. `steps`: how long a retraining is, counted as the recommender
+    counts (NCF: Adam's steps). `verdict`: "gap" judges by the retrained gap; "effect" judges by the
+    recommender's own gap less what the removal did to the gap under common random numbers. `pool_size`
+    users' sets are left out in one retraining. The explanations verified under it use influences in the mode
+    `fia_mode`, one of the recommender's own.
 
     Raises InputError if `steps` or `pool_size` is no whole number of at least 1.
     """
@@ -45,6 +46,16 @@ class Protocol:
                 raise InputError(f"{field} is {value!r}, but must be a whole number of at least 1.")
 
 
+def choose_protocol(protocols: Mapping[str, Protocol], name: str, **changes: Any) -> Protocol:
+    """The protocol of this name out of a recommender's own, with `changes` to its fields.
+
+    Raises InputError for an unknown name or a value that a field can't have.
+    """
+    if name not in protocols:
+        raise InputError(f"protocol is {name!r}, but must be one of {', '.join(protocols)}.")
+    return replace(protocols[name], **changes)
+
+
 class Recommender(Interface):
     """What searches, verification and tables need of a recommender; they know no more of it.
 
@@ -54,16 +65,31 @@ class Recommender(Interface):
     name: str
     sample: Sample
     protocol: Protocol
+    config: Any  # a dataclass: how it was trained
+    device: str
+    facts: Mapping[str, Any]  # what else a reader must know of a run, such as the data that it used besides ratings
     key: str  # a digest of everything that determines scores and retrainings
+    unit: str  # what scores and gaps are measured in, in words: "rating points"
+    explainers: tuple[str, ...]  # those of `accentlib.explainers.EXPLAINERS` that apply to it, in the paper's order
+    at_once: int  # how many models one call of `retrain` should train
 
     def scores(self, users: Sequence[int]) -> np.ndarray:
-        """Scores of every item for the given users, [U, n_items]."""
+        """Scores of every item for the given users, [U, n_items], all finite."""
+
+    def candidates(self, users: Sequence[int]) -> np.ndarray:
+        """Which items may be recommended to the given users, bool [U, n_items]."""
 
     def actions(self, user: int) -> np.ndarray:
-        """The actions that an explanation may remove."""
+        """The actions that an explanation may remove, ascending."""
 
     def influence(self, users: Sequence[int], candidates: np.ndarray, mode: str) -> list[np.ndarray]:
         """Influence of every action on the scores of `candidates` [U, K]: one [K, Z_u] matrix a user."""
+
+    def attention(self, users: Sequence[int], candidates: np.ndarray) -> Iterable[Attention]:
+        """Attention of `candidates` [U, K] to every action, one a user; asked only if an explainer needs it."""
+
+    def quality(self) -> dict[str, float]:
+        """How well it does on the test split what it was trained to do, by the names of the measures."""
 
     def retrain(
         self, removed: list[np.ndarray], users: list[np.ndarray], seed: int, checkpoint: Path
@@ -76,31 +102,33 @@ class Recommender(Interface):
 
 
 def recommendations(recommender: Recommender, users: Sequence[int], k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The top `k` items that each user has no action on in training: items and scores, [U, k], best first.
+    """The top `k` items that may be recommended to each user: items and scores, [U, k], best first.
 
     Ties go to the smaller item code. Raises InputError as `top_items` does.
     """
-    return top_items(recommender.sample, users, recommender.scores(users), k)
+    return top_items(recommender.scores(users), recommender.candidates(users), k)
 
 
-def top_items(sample: Sample, users: Sequence[int], scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `k` best unseen items of each user by `scores` [U, n_items]: items and scores, [U, k], best first.
+def top_items(scores: np.ndarray, candidates: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `k` best of each user's candidates by `scores` [U, n_items]: items and scores, [U, k], best first.
 
-    Ties go to the smaller item code. Raises InputError for k < 1 or if a user has fewer unseen items.
+    `candidates` [U, n_items] says which items count. Ties go to the smaller item code. Raises InputError for
+    k < 1 or if a user has fewer candidates.
     """
     if k < 1:
         raise InputError(f"k is {k}, but must be at least 1.")
-    scores = unseen_scores(sample, users, scores)
-    left = int(np.isfinite(scores).sum(axis=1).min(initial=scores.shape[1]))
+    left = int(candidates.sum(axis=1).min(initial=candidates.shape[1]))
     if k > left:
         raise InputError(f"k is {k}, but must be at most {left}: the items left to recommend to one of the users.")
-    items = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return items, np.take_along_axis(scores, items, axis=1)
+    among = np.where(candidates, np.asarray(scores, dtype=np.float64), -np.inf)
+    items = np.argsort(-among, axis=1, kind="stable")[:, :k]
+    return items, np.take_along_axis(among, items, axis=1)
 
 
-def unseen_scores(sample: Sample, users: Sequence[int], scores: np.ndarray) -> np.ndarray:
-    """A copy of `scores` [U, n_items] with minus infinity at the items of each user's training actions."""
-    scores = np.array(scores, dtype=np.float64)
-    for row, user in zip(scores, users, strict=True):
-        row[sample.train["item"].to_numpy()[sample.actions(int(user))]] = -np.inf
-    return scores
+def unseen(sample: Sample, users: Sequence[int]) -> np.ndarray:
+    """Which items the given users have no training action on, bool [U, n_items]."""
+    result = np.ones((len(users), sample.n_items), dtype=bool)
+    films = sample.train["item"].to_numpy()
+    for row, user in zip(result, users, strict=True):
+        row[films[sample.actions(int(user))]] = False
+    return result

@@ -22,7 +22,6 @@ from accentlib.data.files import cache_folder
 from accentlib.errors import InputError
 from accentlib.recommender import Recommender
 from accentlib.store import atomic, digest
-from accentlib.work import MEMBERS_AT_ONCE
 
 ENGINES = ("loky", "sequential", "dask")
 SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"  # Dask's own
@@ -87,8 +86,8 @@ def make_units(recommender: Recommender, removals: Sequence[Removal], seeds: Seq
     pools = [control, *make_pools([r for r in removals if r.rows], recommender.protocol.pool_size)]
     units = []
     for seed in seeds:
-        for first in range(0, len(pools), MEMBERS_AT_ONCE):
-            chunk = tuple(pools[first : first + MEMBERS_AT_ONCE])
+        for first in range(0, len(pools), recommender.at_once):
+            chunk = tuple(pools[first : first + recommender.at_once])
             parts = [[(r.user, r.rows) for r in pool] for pool in chunk]
             units.append(Unit(digest(recommender.key, seed, parts), seed, first, chunk))
     return units

@@ -40,8 +40,8 @@ def film(sample: Sample, item: int) -> dict[str, Any]:
 def as_data(sample: Sample, one: Explained, explainer: str, k: int) -> dict[str, Any]:
     """One explanation as what JSON can hold.
 
-    `explanation` lists the actions in the order in which they were added, each a film with its
-    `influence` on the gap (positive: removing it narrows the gap). Without an explanation it is None, as
+    `explanation` lists the actions in the order in which they were added, each a film with its estimated
+    `effect` on the gap (positive: removing it narrows the gap). Without an explanation it is None, as
     are `replacement` and the gaps, and `failure` says why.
     """
     e = one.explanations[explainer, k]
@@ -57,11 +57,12 @@ def as_data(sample: Sample, one: Explained, explainer: str, k: int) -> dict[str,
     }
     if not e.found:
         return data | {"failure": e.failure}
-    on_gap = one.influence[0] - one.influence[e.replacement]
-    items = sample.train["item"].to_numpy()[one.actions]
+    items = sample.train["item"].to_numpy()[one.actions[list(e.actions)]]
     return data | {
         "replacement": film(sample, int(one.items[e.replacement])),
-        "explanation": [film(sample, int(items[z])) | {"influence": float(on_gap[z])} for z in e.actions],
+        "explanation": [
+            film(sample, int(item)) | {"effect": effect} for item, effect in zip(items, e.effects, strict=True)
+        ],
         "gap": e.gap,
         "estimated_gap": e.estimated_gap,
     }

@@ -128,7 +128,8 @@ def test_choosing_users(recommender):
 @pytest.mark.parametrize(
     ("explainers", "ks", "message"),
     [
-        (["magic"], [5], r"explainers is \['magic'\], but must be a list out of accent, fia, pure_fia"),
+        (["magic"], [5], r"explainers is \['magic'\], but must be a list out of pure_fia, fia, accent: those for ncf"),
+        (["fia", "attention"], [5], r"explainers is \['fia', 'attention'\], but must be a list out of pure_fia"),
         ([], [5], r"explainers is \[\], but must be a list"),
         ("accent", [5], "explainers is 'accent', but must be a list"),
         (["accent"], 5, "ks is 5, but must be a list"),

@@ -15,7 +15,6 @@ from accentlib.errors import InputError
 from accentlib.explain import (
     ALL_REMOVED,
     ALL_TRIED,
-    EXPLAINERS,
     FAILURES,
     NO_ACTIONS,
     NO_REPLACEMENT,
@@ -24,12 +23,14 @@ from accentlib.explain import (
     Explanation,
     accent,
     closing_set,
-    explain,
     fia,
+    lead,
     pure_fia,
 )
+from accentlib.explainers import EXPLAINERS, explain
 
 KS = (2, 3, 5, 9)
+BY_INFLUENCE = [name for name, explainer in EXPLAINERS.items() if explainer.needs == "influence"]
 
 
 @st.composite
@@ -53,6 +54,11 @@ def gap_without(scores, influence, replacement, actions):
     """The gap between the recommendation and a replacement once `actions` are removed."""
     columns = list(actions)
     return (scores[0] - influence[0, columns].sum()) - (scores[replacement] - influence[replacement, columns].sum())
+
+
+def effects_of(influence, found):
+    """The influence of each action on the gap to the replacement that was found."""
+    return tuple(influence[0, z] - influence[found.replacement, z] for z in found.actions)
 
 
 @settings(deadline=None)
@@ -87,6 +93,7 @@ def test_accent_is_the_smallest_over_replacements_short_of_the_whole_history(cas
             assert found.estimated_gap == gap_without(scores, influence, found.replacement, found.actions)
             assert found.gap == scores[0] - scores[found.replacement]
             assert len(set(found.actions)) == len(found.actions)
+            assert found.effects == effects_of(influence, found)
         elif n_actions:
             assert found.failure == (WHOLE_HISTORY if closing else NOT_POSITIVE)
 
@@ -130,11 +137,12 @@ def test_baselines_equal_their_literal_versions(search, slow, failure, case):
             assert found.failure == (failure if influence.shape[1] else NO_ACTIONS)
         else:
             assert (found.actions, found.replacement, found.estimated_gap) == expected
+            assert found.effects == effects_of(influence, found)
             assert found.gap == scores[0] - scores[found.replacement]
             assert found.failure is None
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", BY_INFLUENCE)
 @settings(deadline=None)
 @given(case=cases(max_actions=12, distinct=True), random=st.randoms(use_true_random=False))
 def test_the_order_of_the_columns_does_not_matter_when_influences_differ(name, case, random):
@@ -161,7 +169,7 @@ def test_accent_never_grows_with_k_and_never_loses_what_it_found(case):
             assert len(large.actions) <= len(small.actions)
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", BY_INFLUENCE)
 @settings(deadline=None)
 @given(case=cases())
 def test_several_ks_in_one_pass_equal_one_at_a_time(name, case):
@@ -177,8 +185,8 @@ def test_a_case_worked_by_hand():
     # Pushes on the gap to place 1: 1, 4, 1, -3 against a gap of 5: actions 1, 0, 2 leave -1.
     # Pushes on the gap to place 2: 12, 0, 0, 0 against a gap of 10: action 0 alone leaves -2.
     found = accent(scores, influence, [2, 3])
-    assert found[2] == Explanation("accent", 2, 0, 1, (1, 0, 2), 5.0, -1.0, None)
-    assert found[3] == Explanation("accent", 3, 0, 2, (0,), 10.0, -2.0, None)
+    assert found[2] == Explanation("accent", 2, 0, 1, (1, 0, 2), (4.0, 1.0, 1.0), 5.0, -1.0, None)
+    assert found[3] == Explanation("accent", 3, 0, 2, (0,), (12.0,), 10.0, -2.0, None)
     # Pure FIA: order 2, 0, 1, 3 by influence on the recommendation.
     assert pure_fia(scores, influence, [2])[2].actions == (2, 0, 1)
     assert pure_fia(scores, influence, [3])[3].actions == (2, 0)
@@ -188,8 +196,8 @@ def test_a_case_worked_by_hand():
 
 def test_equal_influences_are_taken_in_column_order():
     scores, influence = [70.0, 0.5], [[1.0, 2.0] * 50, [0.0] * 100]  # long enough for an unstable sort to show
-    for search in EXPLAINERS.values():
-        assert search(scores, influence, [2])[2].actions == tuple(range(1, 71, 2))
+    for name in BY_INFLUENCE:
+        assert explain(name, scores, influence, [2])[2].actions == tuple(range(1, 71, 2))
 
 
 def test_equal_sizes_go_to_the_more_negative_gap_then_to_the_earlier_place():
@@ -199,14 +207,14 @@ def test_equal_sizes_go_to_the_more_negative_gap_then_to_the_earlier_place():
     assert (found.replacement, found.actions) == (2, (1,))
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", BY_INFLUENCE)
 def test_a_zero_gap_still_needs_a_removal(name):
     found = explain(name, [1.0, 1.0], [[0.5, 0.0], [0.0, 0.0]], [2])[2]
-    assert found == Explanation(name, 2, 0, 1, (0,), 0.0, -0.5, None)
+    assert found == Explanation(name, 2, 0, 1, (0,), (0.5,), 0.0, -0.5, None)
     assert not explain(name, [1.0, 1.0], [[0.0, 0.0], [0.0, 0.0]], [2])[2].found
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", BY_INFLUENCE)
 def test_a_gap_closed_exactly_is_not_closed(name):
     assert not explain(name, [2.0, 1.0], [[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]], [2])[2].found
 
@@ -218,7 +226,7 @@ def test_the_whole_history_is_an_explanation_for_the_baselines_alone():
     assert accent(scores, [[0.6], [0.0]], [2])[2].failure == WHOLE_HISTORY
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", BY_INFLUENCE)
 def test_too_little_to_search_is_said(name):
     for scores, influence, failure in (
         ([1.0, 0.5], np.zeros((2, 0)), NO_ACTIONS),
@@ -227,10 +235,11 @@ def test_too_little_to_search_is_said(name):
     ):
         found = explain(name, scores, influence, [2, 5])[5]
         assert (found.failure, found.replacement, found.actions, found.found) == (failure, None, (), False)
+        assert found.effects == ()
         assert math.isnan(found.gap) and math.isnan(found.estimated_gap)
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", BY_INFLUENCE)
 def test_a_k_beyond_the_candidates_means_all_of_them(name):
     scores, influence = [2.0, 1.5, 1.0], [[0.4, 0.3, 0.1], [0.4, 0.3, 0.1], [-1, 0, 0]]
     result = explain(name, scores, influence, [3, 50])
@@ -239,12 +248,12 @@ def test_a_k_beyond_the_candidates_means_all_of_them(name):
     assert result[50].actions == result[3].actions
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", BY_INFLUENCE)
 def test_results_hold_plain_python_numbers(name):
     found = explain(name, np.array([1.0, 0.9]), np.array([[0.5, 0.0], [0.0, 0.0]]), np.array([2]))[2]
     values = (found.k, found.recommendation, found.replacement, *found.actions)
     assert {type(value) for value in values} == {int}
-    assert type(found.gap) is type(found.estimated_gap) is float
+    assert {type(value) for value in (found.gap, found.estimated_gap, *found.effects)} == {float}
 
 
 GOOD = ([2.0, 1.0], [[1.0, 0.0], [0.0, 0.0]], [2])
@@ -268,7 +277,7 @@ GOOD = ([2.0, 1.0], [[1.0, 0.0], [0.0, 0.0]], [2])
         (2, "5", "ks is '5'"),
     ],
 )
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", BY_INFLUENCE)
 def test_wrong_input_is_refused_in_one_sentence(name, at, value, words):
     arguments = list(GOOD)
     arguments[at] = value
@@ -279,5 +288,12 @@ def test_wrong_input_is_refused_in_one_sentence(name, at, value, words):
 
 
 def test_an_unknown_explainer_is_refused_with_those_that_are_known():
-    with pytest.raises(InputError, match="'lime' is not known; allowed are accent, fia, pure_fia"):
+    with pytest.raises(InputError, match="'lime' is not known; allowed are accent, fia, pure_fia, attention"):
         explain("lime", *GOOD)
+
+
+def test_the_lead_is_over_the_best_of_the_others_among_the_first_k():
+    scores = np.array([[5.0, 3.0, 4.0, 9.0], [1.0, 2.0, 0.0, 0.0]])
+    assert lead(scores, 3).tolist() == [1.0, -1.0] and lead(scores, 2).tolist() == [2.0, -1.0]
+    assert lead(scores, 50).tolist() == [-4.0, -1.0]
+    assert lead(scores[0], 3) == 1.0 and lead(scores[:, :1], 3).tolist() == [np.inf, np.inf]

@@ -21,7 +21,7 @@ from accentlib.ncf.ensemble import unpack
 from accentlib.ncf.fia import fia
 from accentlib.ncf.model import NCFConfig, all_scores
 from accentlib.ncf.published import train_chunk
-from accentlib.recommender import top_items
+from accentlib.recommender import top_items, unseen
 from accentlib.store import ROOT, provenance, save_table
 from accentlib.work import MEMBERS_AT_ONCE
 
@@ -32,7 +32,7 @@ def explanations_of(sample: Sample, config: NCFConfig, member: dict, k: int) -> 
     """One row: a trained member's objective, its gaps, and ACCENT's explanations of all users at `k`."""
     packed = {name.split(".")[1]: v for name, v in member["tensors"].items() if name.startswith("average.")}
     model, users = unpack(packed, sample.n_users), np.arange(sample.n_users)
-    items, best = top_items(sample, users, all_scores(model, torch.as_tensor(users)).numpy(), k)
+    items, best = top_items(all_scores(model, torch.as_tensor(users)).numpy(), unseen(sample, users), k)
     influence = fia(model, sample, config.l2, users, items, "exact").influence
     found = [accent(best[u], influence[u], [k])[k] for u in users]
     sizes = [len(e.actions) for e in found if e.found]

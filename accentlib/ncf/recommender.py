@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,15 @@ import numpy as np
 import torch
 
 from accentlib.data import Sample
-from accentlib.errors import InputError
 from accentlib.ncf.ensemble import new_ensemble, replicate, unpack
 from accentlib.ncf.fia import fia
 from accentlib.ncf.model import NCF, NCFConfig, all_scores, initialise
 from accentlib.ncf.published import MODEL_FILE, load_published
 from accentlib.ncf.training import AVERAGE_EVERY, Ratings, Run, train
-from accentlib.recommender import Protocol
+from accentlib.quality import rmse
+from accentlib.recommender import Protocol, choose_protocol, unseen
 from accentlib.store import digest
-from accentlib.work import check_device, single_thread
+from accentlib.work import MEMBERS_AT_ONCE, check_device, single_thread
 
 PROTOCOLS = {
     "paper": Protocol(
@@ -36,15 +35,17 @@ PROTOCOLS = {
 
 def protocol_named(name: str, **changes: Any) -> Protocol:
     """The protocol of this name, with `changes` to its fields; InputError for an unknown name or a wrong value."""
-    if name not in PROTOCOLS:
-        raise InputError(f"protocol is {name!r}, but must be one of {', '.join(PROTOCOLS)}.")
-    return replace(PROTOCOLS[name], **changes)
+    return choose_protocol(PROTOCOLS, name, **changes)
 
 
 class NCFRecommender:
     """The published NCF under a protocol: see `accentlib.recommender.Recommender` for what it offers."""
 
     name = "ncf"
+    unit = "rating points"
+    explainers = ("pure_fia", "fia", "accent")
+    at_once = MEMBERS_AT_ONCE
+    facts: dict[str, Any] = {}
 
     def __init__(self, sample: Sample, protocol: Protocol, path: Path = MODEL_FILE, device: str = "cpu"):
         check_device(device)
@@ -62,11 +63,19 @@ class NCFRecommender:
     def scores(self, users: Sequence[int]) -> np.ndarray:
         return all_scores(self.model, torch.as_tensor(np.asarray(users))).numpy()
 
+    def candidates(self, users: Sequence[int]) -> np.ndarray:
+        return unseen(self.sample, users)
+
     def actions(self, user: int) -> np.ndarray:
         return self.sample.actions(user)
 
     def influence(self, users: Sequence[int], candidates: np.ndarray, mode: str) -> list[np.ndarray]:
         return fia(self.model, self.sample, self.config.l2, np.asarray(users), candidates, mode).influence
+
+    def quality(self) -> dict[str, float]:
+        test = self.sample.test
+        scores = self.scores(np.arange(self.sample.n_users))
+        return {"RMSE": rmse(scores[test["user"], test["item"]], test["rating"])}
 
     def retrain(
         self, removed: list[np.ndarray], users: list[np.ndarray], seed: int, checkpoint: Path

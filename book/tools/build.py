@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from accentlib.data.files import OFFLINE_VARIABLE
+from accentlib.data.sources import relation_files_here
 from book.tools import pairs
 from book.tools.chapters import ROOT
 from book.tools.fingerprint import BOOK, CODE, fingerprint
@@ -26,16 +28,25 @@ def read_stamp(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
+def stamp(names: tuple[str, ...]) -> str:
+    """What the files are, and which relations the chapters would use: it depends on what the machine can have."""
+    return f"{fingerprint(names)} {'authors' if relation_files_here() else 'freebase'}"
+
+
 def up_to_date() -> bool:
     """Whether `_build/html` was built, without a warning, from exactly today's files."""
-    return (HTML / "index.html").exists() and read_stamp(BOOK_STAMP) == fingerprint(BOOK)
+    return (HTML / "index.html").exists() and read_stamp(BOOK_STAMP) == stamp(BOOK)
 
 
 def environment() -> dict[str, str]:
-    """The environment in which chapters run: the same pages on every machine."""
+    """The environment in which chapters run: the same pages on every machine.
+
+    Data files are fetched before, and then no more: every chapter works on the same ones.
+    """
     env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "PYTHONWARNINGS")}
     # An animated bar would leave its frames in the page.
-    return env | {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUTF8": "1"}
+    settings = {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONUTF8": "1"}
+    return env | settings | {OFFLINE_VARIABLE: "1"}
 
 
 def run(*command: str, env: dict[str, str] | None = None) -> bool:
@@ -59,17 +70,18 @@ def main() -> int:
     if up_to_date():
         print(f"Nothing changed: the book is in {HTML / 'index.html'}")
         return 0
-    started, inputs = time.monotonic(), fingerprint(BOOK)
-    drop_stale_outputs(fingerprint(CODE))
+    started = time.monotonic()
     # Fonts are listed once a machine; done inside a chapter, that would print a warning there.
     if not run("-m", "accentlib", "data") or not run("-c", "import matplotlib.font_manager"):
         return 1
+    inputs = stamp(BOOK)
+    drop_stale_outputs(stamp(CODE))
     print("Chapters run with their progress bars off; each is named below as it runs.", flush=True)
     if not run(JUPYTER_BOOK, "build", ".", "--all", "-n", "-W", "--keep-going", env=environment()):
         print("The book was not built: see the warnings and errors above.", file=sys.stderr)
         return 1
     print(f"Built in {time.monotonic() - started:.0f} s: {HTML / 'index.html'}")
-    if fingerprint(BOOK) == inputs:
+    if stamp(BOOK) == inputs:
         BOOK_STAMP.write_text(inputs, encoding="utf-8")
     else:
         print("A file changed during the build: the next `make book` builds again.")

@@ -1,5 +1,6 @@
 """Makes the `.ipynb` sibling of each chapter from its MyST source: `python -m book.tools.pairs`.
 
+Pages that are made from other pages (`book.tools.variants`) are made first.
 One way only. The notebook is a function of the source (cell ids included), so that making it again
 changes nothing. An edit made in the notebook is never overwritten in silence: see `EditedNotebook`.
 """
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 
+from book.tools import variants
 from book.tools.chapters import ROOT, notebooks, read, signature
 
 
@@ -48,6 +50,8 @@ def update(source: Path) -> bool:
 
 
 def main() -> int:
+    if variants.main() != 0:
+        return 1
     try:
         for source in notebooks():
             if update(source):
