@@ -108,7 +108,7 @@ def train(
     members = [new_member(parameters, run, config) for parameters in models]
     device = members[0].parameters["users"].device
     keeps = kept(removed, members, len(data.triples))
-    rows = torch.from_numpy(data.relations.rows).to(device)
+    rows = torch.tensor(data.relations.rows, device=device)
     done = resume(checkpoint, members) if checkpoint else 0
     per_epoch = steps_per_epoch(len(data.triples), config.batch_size)
     batches: list[tuple[np.ndarray, np.ndarray]] = []
