@@ -64,6 +64,8 @@ def pure_attention(scores: ArrayLike, attn: Attention, ks: Iterable[int]) -> dic
     k. Actions are added by decreasing weight, equal ones by column, until the best of the k - 1 others passes
     the recommendation; that one is the replacement (the earlier place on a tie). A set may be the whole
     history. Raises InputError as `check_attention` does.
+
+    Derived in book/attention.md.
     """
     scores, attn, ks = check_attention(scores, attn, ks)
     order = np.argsort(-attn.weights[0], kind="stable")
@@ -87,6 +89,8 @@ def attention(scores: ArrayLike, attn: Attention, ks: Iterable[int]) -> dict[int
     Same input, output and order as `pure_attention`. The gap is that between the recommendation and the best
     of the k - 1 others, found anew for each trial; an action stays in the history unless the gap strictly
     shrinks without it. A set may be the whole history.
+
+    Derived in book/attention.md.
     """
     scores, attn, ks = check_attention(scores, attn, ks)
     kept = {k: np.ones(attn.weights.shape[1], dtype=bool) for k in ks}

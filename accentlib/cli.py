@@ -141,17 +141,20 @@ def run_explain(options) -> None:
     recommender = load_recommender(options.recommender, sample, options.protocol)
     user = sample.user_code(options.user)
     (one,) = explain_users(recommender, [user], [options.explainer], [options.k])
-    facts = as_data(sample, one, options.explainer, options.k)
+    facts = as_data(sample, one, options.explainer, options.k, recommender.in_common)
     if options.json:
         print(json.dumps(facts, ensure_ascii=False))
         return
     print(in_words(sample, one, options.explainer, options.k))
     if facts["explanation"]:
         before, after = facts["gap"], facts["estimated_gap"]
-        print(f"\nThe gap of {before:.3f} {recommender.unit} would become {after:.3f} (estimated):")
+        told = any(action["in_common"] for action in facts["explanation"])
+        more = ", by film, and what it shares with the recommendation" if told else ""
+        print(f"\nThe gap of {before:.3f} {recommender.unit} would become {after:.3f} (estimated){more}:")
         for action in facts["explanation"]:
             year = f" ({action['year']})" if action["year"] else ""
-            print(f"  {-action['effect']:+.3f}  {action['title']}{year}")
+            shared = f": {action['in_common']}" if told else ""
+            print(f"  {-action['effect']:+.3f}  {action['title']}{year}{shared}")
 
 
 def run_evaluate(options) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from textwrap import fill, shorten
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from accentlib.relations import TYPES
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = {
@@ -17,6 +23,11 @@ NAMES = {
     "attention": "attention", "pure_attention": "pure attention",
 }  # fmt: skip
 GREY = "#555555"
+# Each type of relation also has its own hatching, for print in black and white.
+TYPE_LOOKS = {
+    kind: {"facecolor": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
+    for kind, colour, hatch in zip(TYPES, ("#bbbbbb", "#56b4e9", "#f0e442", "#333333"), (None, "////", "....", None))
+}  # fmt: skip
 
 
 def counterfactual_percentages(summary: pd.DataFrame) -> Axes:
@@ -53,3 +64,45 @@ def estimated_against_true(judged: pd.DataFrame, unit: str) -> Axes:
     axes.set(xlabel=f"estimated effect on the gap ({unit})", ylabel=f"true effect, retrained ({unit})")
     axes.legend(frameon=False)
     return axes
+
+
+def attention_map(table: pd.DataFrame, of_types: Sequence[float], n_films: int = 10) -> Figure:
+    """Which types and which past films a score looks at, for a `table` of `accentlib.rcf.attention_table`.
+
+    Above, the user's attention to each type, `of_types` [4], and what all films weigh by it; below, the `n_films` with
+    the greatest weight, equal ones as in the table, each with what it shares with the target.
+    """
+    weights = table[list(TYPES)].to_numpy()
+    shown = table.iloc[np.argsort(-weights.sum(axis=1), kind="stable")[:n_films]]
+    bars, types = 0.46 * len(shown), 0.95  # inches
+    height = bars + types + 1.1
+    figure = plt.figure(figsize=(6.5, height))
+    type_bars(figure.add_axes((0.13, 1 - (types + 0.25) / height, 0.38, types / height)), of_types, "attention to each type")
+    in_all = figure.add_axes((0.6, 1 - (types + 0.25) / height, 0.38, types / height))
+    type_bars(in_all, weights.sum(axis=0), "weight of all past films")
+    in_all.set_yticklabels([])
+    axes = figure.add_axes((0.6, 0.5 / height, 0.38, bars / height))
+    begin, rows = np.zeros(len(shown)), range(len(shown))
+    for kind in TYPES:
+        axes.barh(rows, shown[kind], left=begin, height=0.6, **TYPE_LOOKS[kind])
+        begin += shown[kind].to_numpy()
+    at = {"transform": axes.get_yaxis_transform(), "ha": "right"}
+    for row, (film, shared) in enumerate(zip(shown["film"], shown["shared"], strict=True)):
+        axes.text(-0.02, row, shorten(film, 46, placeholder=" ..."), va="bottom", fontsize=9, **at)
+        lines = fill(shared, 56, max_lines=2, placeholder=" ...")
+        axes.text(-0.02, row, lines, va="top", fontsize=7.5, color=GREY, linespacing=1, **at)
+    axes.set(yticks=[], ylim=(len(shown) - 0.4, -0.6), xlabel="weight")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def type_bars(axes: Axes, values: Sequence[float], title: str) -> None:
+    """A bar and a number for each type of relation."""
+    for row, (kind, value) in enumerate(zip(TYPES, values, strict=True)):
+        axes.barh(row, value, **TYPE_LOOKS[kind])
+        axes.text(value, row, f" {value:.2f}", va="center", fontsize=8)
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.set(xlim=(0, 1.2 * max(values)), xticks=[], yticks=range(len(TYPES)), ylim=(len(TYPES) - 0.4, -0.6))
+    axes.set_yticklabels(TYPES, fontsize=9)
+    axes.tick_params(length=0)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)

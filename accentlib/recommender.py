@@ -88,6 +88,9 @@ class Recommender(Interface):
     def attention(self, users: Sequence[int], candidates: np.ndarray) -> Iterable[Attention]:
         """Attention of `candidates` [U, K] to every action, one a user; asked only if an explainer needs it."""
 
+    def in_common(self, item: int, other: int) -> str:
+        """What it knows that two items share, in words: "the genre Comedy"; empty if it knows no such thing."""
+
     def quality(self) -> dict[str, float]:
         """How well it does on the test split what it was trained to do, by the names of the measures."""
 

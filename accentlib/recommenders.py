@@ -59,7 +59,7 @@ RECOMMENDERS = {
     "rcf": BuiltIn(
         "accentlib.rcf",
         {"initialisation": Option(0, 0, "the seed of the initial weights")},
-        {"rcf-noise": "accentlib.rcf.noise"},
+        {},
     ),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -37,12 +37,15 @@ def film(sample: Sample, item: int) -> dict[str, Any]:
     return {"item": sample.item_ids[item].item(), "title": row["title"], "year": year}
 
 
-def as_data(sample: Sample, one: Explained, explainer: str, k: int) -> dict[str, Any]:
+def as_data(
+    sample: Sample, one: Explained, explainer: str, k: int, in_common: Callable[[int, int], str]
+) -> dict[str, Any]:
     """One explanation as what JSON can hold.
 
     `explanation` lists the actions in the order in which they were added, each a film with its estimated
-    `effect` on the gap (positive: removing it narrows the gap). Without an explanation it is None, as
-    are `replacement` and the gaps, and `failure` says why.
+    `effect` on the gap (positive: removing it narrows the gap) and what it has `in_common` with the recommendation,
+    by the recommender's method of that name. Without an explanation it is None, as are `replacement`
+    and the gaps, and `failure` says why.
     """
     e = one.explanations[explainer, k]
     data = {
@@ -61,7 +64,8 @@ def as_data(sample: Sample, one: Explained, explainer: str, k: int) -> dict[str,
     return data | {
         "replacement": film(sample, int(one.items[e.replacement])),
         "explanation": [
-            film(sample, int(item)) | {"effect": effect} for item, effect in zip(items, e.effects, strict=True)
+            film(sample, int(item)) | {"effect": effect, "in_common": in_common(int(one.items[0]), int(item))}
+            for item, effect in zip(items, e.effects, strict=True)
         ],
         "gap": e.gap,
         "estimated_gap": e.estimated_gap,

@@ -54,7 +54,7 @@ def large_weights(sample: Sample, relations: Relations, seed: int, config: RCFCo
 
 
 def entries(relations: Relations, past: Sequence[int], film: int) -> Iterator[tuple[int, int | None, int]]:
-    """(type, value, film of the past) for all that `film` shares with the others; (0, None, j) where that is nothing."""
+    """(type, value, film of the past) for all that `film` shares with them; (0, None, j) where that is nothing."""
     own = set(relations.values_of(film).tolist())
     for j in past:
         shared = own & set(relations.values_of(j).tolist())
@@ -72,9 +72,9 @@ def gelu(x: Tensor) -> Tensor:
 def score(p: Parameters, relations: Relations, user: int, past: Sequence[int], film: int) -> Tensor:
     """The score of a film for a user who liked the films of `past`."""
     taste, q, found = p["users"][user], p["films"], list(entries(relations, past, film))
-    to_types = torch.stack([gelu((taste * r) @ p["type_hidden"] + p["type_bias"]) @ p["type_output"] for r in p["types"]])
+    hidden = [gelu((taste * r) @ p["type_hidden"] + p["type_bias"]) for r in p["types"]]
     mu = taste
-    for t, attention in enumerate(to_types.softmax(0)):
+    for t, attention in enumerate((torch.stack(hidden) @ p["type_output"]).softmax(0)):
         of_type = [(value, j) for kind, value, j in found if kind == t]
         if of_type:
             values, others = ([*column] for column in zip(*of_type))
@@ -87,7 +87,12 @@ def score(p: Parameters, relations: Relations, user: int, past: Sequence[int], f
 
 
 def loss(
-    p: Parameters, data: TrainingData, numbers: Sequence[int], rows: Sequence[int], weight: float, gone: Collection[int] = ()
+    p: Parameters,
+    data: TrainingData,
+    numbers: Sequence[int],
+    rows: Sequence[int],
+    weight: float,
+    gone: Collection[int] = (),
 ) -> Tensor:
     """What a batch contributes to the objective of a model that must not see the triples `gone`."""
     triples, relations = data.triples, data.relations
@@ -97,7 +102,8 @@ def loss(
         if k not in gone:
             user = triples.user[k]
             past = [int(triples.liked[other]) for other in left if triples.user[other] == user]
-            liked, disliked = (score(p, relations, user, past, int(films[k])) for films in (triples.liked, triples.disliked))
+            liked = score(p, relations, user, past, int(triples.liked[k]))
+            disliked = score(p, relations, user, past, int(triples.disliked[k]))
             total = total - (liked - disliked).sigmoid().log() / len(left)
     for head, kind, value, right, wrong in relations.rows[rows].tolist():
         related = p["films"][head] * (p["types"][kind] + p["values"][value])

@@ -45,7 +45,7 @@ def test_explain_prints_the_librarys_explanation(sample, explained):
     assert list(data) == [
         "user", "explainer", "k", "recommendation", "replacement", "explanation", "gap", "estimated_gap",
     ]  # fmt: skip
-    expected = as_data(sample, one, "accent", 5)
+    expected = as_data(sample, one, "accent", 5, lambda i, j: "")
     assert data["recommendation"] == expected["recommendation"] and data["replacement"] == expected["replacement"]
     assert [film["item"] for film in data["explanation"]] == [film["item"] for film in expected["explanation"]]
     total = sum(film["effect"] for film in data["explanation"])
@@ -69,7 +69,7 @@ def test_every_user_and_explainer_has_words(sample, explained):
     for one in explained:
         for explainer, k in one.explanations:
             assert in_words(sample, one, explainer, k).endswith(".")
-            json.dumps(as_data(sample, one, explainer, k))
+            json.dumps(as_data(sample, one, explainer, k, lambda i, j: ""))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
-"""The published RCF: its file and facts, a killed training goes on, bad files are named; and the stored one's quality."""
+"""The published RCF: its file and facts, a killed training goes on, bad files are named, the stored one's quality."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,10 +40,10 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(v, other[name]) for name, v in one.items())
 
 
-def trained_plainly(made_up, steps):
+def trained_plainly(made_up, steps, config=CONFIG):
     sample, relations = made_up
-    start = initial(sample, relations, CONFIG, INITIALISATION)
-    (member,) = train([start], TrainingData.of(sample, relations), Run(steps, SHUFFLE_SEED), CONFIG)
+    start = initial(sample, relations, config, INITIALISATION)
+    (member,) = train([start], TrainingData.of(sample, relations), Run(steps, SHUFFLE_SEED), config)
     return member
 
 
@@ -64,8 +65,9 @@ def test_the_record_tells_how_it_was_made(made_up, trained):
     assert facts == {name: record[name] for name in facts}
     data = TrainingData.of(sample, relations)
     assert record["sizes"] == {"users": 9, "films": 24, "triples": len(data.triples), "entries": len(data.entries)}
-    assert record["steps"] == STEPS and record["epochs"] == list(EPOCHS) and record["relations_digest"] == relations.digest
-    assert record["sample_digest"] == sample.digest and record["relations"] == "made up"
+    assert record["steps"] == STEPS and record["epochs"] == list(EPOCHS)
+    assert record["sample_digest"] == sample.digest
+    assert record["relations_digest"] == relations.digest and record["relations"] == "made up"
 
 
 def test_the_losses_are_those_of_the_epochs(made_up, trained):
@@ -83,7 +85,9 @@ def test_another_initialisation_is_another_model(made_up, trained, tmp_path):
     assert not same(one, other)
 
 
-def test_a_killed_training_goes_on_and_ends_in_the_same_file(made_up, trained, tmp_path, monkeypatch):
+@pytest.fixture
+def killed(made_up, tmp_path, monkeypatch):
+    """A training was killed in its tenth step, eight steps having been stored: the path, and the steps' calls."""
     monkeypatch.setattr(training, "STORE_EVERY", 4)
     path, whole, calls = tmp_path / "rcf.safetensors", training.step, []
 
@@ -97,12 +101,24 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_file(made_up, trained, t
     with pytest.raises(KeyboardInterrupt):
         train_published(*made_up, CONFIG, EPOCHS, path=path)
     assert not path.exists() and not path.with_suffix(".provenance.json").exists()
+    return path, calls
+
+
+def test_a_killed_training_goes_on_and_ends_in_the_same_file(made_up, trained, killed):
+    path, calls = killed
     record = train_published(*made_up, CONFIG, EPOCHS, path=path)
-    assert len(calls) == 10 + sum(STEPS) - 8  # eight steps had been stored
+    assert len(calls) == 10 + sum(STEPS) - 8
     assert record["epoch_losses"] == trained[1]["epoch_losses"]
     (tensors, facts), (expected, known) = load_tensors(path), load_tensors(trained[0])
     assert facts == known and same(tensors, expected)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["rcf.provenance.json", "rcf.safetensors"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["rcf.provenance.json", "rcf.safetensors"]
+
+
+def test_a_training_does_not_go_on_from_another_ones_state(made_up, killed):
+    other = replace(CONFIG, learning_rate=0.2)
+    train_published(*made_up, other, [4], path=killed[0])
+    models, _ = load_published(*made_up, killed[0])
+    assert same(models[20].state_dict(), trained_plainly(made_up, 20, other).parameters)
 
 
 def test_every_relations_have_a_file_of_their_own(made_up, tmp_path, monkeypatch):

@@ -9,7 +9,6 @@ import torch
 from accentlib.errors import InputError
 from accentlib.evaluate import COLUMNS, evaluate, explain_users, summarise
 from accentlib.rcf import recommender as module
-from accentlib.rcf.noise import run_study
 from accentlib.rcf.published import initial, train_published
 from accentlib.rcf.recommender import PROTOCOLS, RCFRecommender
 from accentlib.rcf.scores import histories, score_films, strengths
@@ -135,15 +134,3 @@ def test_full_histories_give_the_attention_searches_the_same_scores(make):
     for attn, row, user in zip(recommender.attention(users, items), scores, users, strict=True):
         everything = np.ones((1, len(recommender.actions(user))), dtype=bool)
         np.testing.assert_allclose(attn.without(everything)[0], row, rtol=1e-13)
-
-
-def test_the_noise_study_verifies_every_setting(make, made_up, tmp_path, monkeypatch):
-    def load(sample, protocol, steps, pool_size):
-        return make(steps=steps, pool_size=pool_size)
-
-    monkeypatch.setattr("accentlib.rcf.noise.load_recommender", load)
-    monkeypatch.setattr("accentlib.rcf.noise.choose_users", lambda recommender, n, seed: np.array([0]))
-    table = run_study(made_up[0], tmp_path / "noise.csv", 1, ((15, 4, 2), (20, 2, 1)), tmp_path / "runs")
-    assert table.groupby(["steps", "pool_size"])["user"].nunique().to_dict() == {(15, 2): 4, (20, 1): 2}
-    assert set(table["seed"]) == {0, 1} and made_up[0].user_ids[0] not in set(table["user"])
-    assert (tmp_path / "noise.provenance.json").exists()

@@ -9,7 +9,17 @@ import torch
 from accentlib.errors import InputError
 from accentlib.rcf import training as module
 from accentlib.rcf.entries import build_entries
-from accentlib.rcf.training import Run, TrainingData, adagrad, epoch_batches, kept, new_member, step, steps_per_epoch, train
+from accentlib.rcf.training import (
+    Run,
+    TrainingData,
+    adagrad,
+    epoch_batches,
+    kept,
+    new_member,
+    step,
+    steps_per_epoch,
+    train,
+)
 from accentlib.relations import Triples
 from tests.plain_rcf import CONFIG, LONELY, large_weights, training, world
 
@@ -51,7 +61,9 @@ def same(one, other):
 # The batches.
 
 
-@pytest.mark.parametrize(("n", "n_rows", "size", "batches"), [(65, 97, 16, 5), (64, 97, 16, 4), (5, 3, 16, 1), (48590, 97209, 512, 95)])
+@pytest.mark.parametrize(
+    ("n", "n_rows", "size", "batches"), [(65, 97, 16, 5), (64, 97, 16, 4), (5, 3, 16, 1), (48590, 97209, 512, 95)]
+)
 def test_an_epoch_has_every_triple_and_every_row_once(n, n_rows, size, batches):
     epoch = epoch_batches(n, n_rows, size, seed=3, epoch=4)
     assert len(epoch) == batches == steps_per_epoch(n, size)
@@ -221,7 +233,8 @@ def test_bad_removals_are_refused(made_up):
         train(starts[:1], data, Run(1, 0), CONFIG, [np.array([1]), np.array([2])])
     last = len(data.triples) - 1
     for wrong in (last + 1, -1):
-        with pytest.raises(InputError, match=rf"removed triples reach from {wrong} to {wrong}; triples are 0 to {last}"):
+        message = f"removed triples reach from {wrong} to {wrong}; triples are 0 to {last}"
+        with pytest.raises(InputError, match=message):
             train(starts[:1], data, Run(1, 0), CONFIG, [np.array([wrong])])
 
 

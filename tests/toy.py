@@ -44,6 +44,9 @@ class Toy:
         rows = self.sample.actions(user)
         return rows[self.liked[rows]]
 
+    def in_common(self, item, other):
+        return f"a weight of {self.weights[item, other]:.1f}"
+
     def candidates(self, users):
         allowed = np.ones((len(users), self.sample.n_items), dtype=bool)
         allowed[:, -1] = False  # a film that the model does not know

@@ -72,6 +72,9 @@ class NCFRecommender:
     def influence(self, users: Sequence[int], candidates: np.ndarray, mode: str) -> list[np.ndarray]:
         return fia(self.model, self.sample, self.config.l2, np.asarray(users), candidates, mode).influence
 
+    def in_common(self, item: int, other: int) -> str:
+        return ""
+
     def quality(self) -> dict[str, float]:
         test = self.sample.test
         scores = self.scores(np.arange(self.sample.n_users))

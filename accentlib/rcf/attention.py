@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from accentlib.attention import Attention
 from accentlib.rcf.model import RCF, TINY
-from accentlib.rcf.scores import history_strengths
+from accentlib.rcf.scores import histories, history_strengths
+from accentlib.relations import TYPES, shared_in_words
+
+if TYPE_CHECKING:
+    from accentlib.rcf.recommender import RCFRecommender
 
 
 @torch.no_grad()
@@ -36,3 +43,18 @@ def attention_of(model: RCF, strong: Tensor, user: int, history: np.ndarray, fil
         return model(model.users[user], between * mask[:, None, None], h, targets).numpy()
 
     return Attention(weights.numpy(), without)
+
+
+def attention_table(recommender: RCFRecommender, user: int, film: int) -> pd.DataFrame:
+    """What the score of `film` looks at: a row for each film that the user liked, in the order of her actions.
+
+    Columns: `film`, its name; its weight by each of `TYPES`; `shared`, what it and the target have in common, in
+    words. `user` and `film` are codes. Drawn by `accentlib.plots.attention_map`.
+    """
+    (history,) = histories(recommender.triples, [user])
+    between = history_strengths(recommender.strong, history, np.array([film]))
+    (weights,) = attention_weights(recommender.model, between, user).numpy()
+    sample, relations = recommender.sample, recommender.relations
+    columns = {"film": [sample.film_name(int(j)) for j in history]} | dict(zip(TYPES, weights, strict=True))
+    shared = [shared_in_words(relations, sample, film, int(j)).removeprefix("share ") for j in history]
+    return pd.DataFrame(columns | {"shared": shared})

@@ -90,11 +90,15 @@ class Block:
 
     def hessians(self, each_out: bool) -> Tensor:
         """Of the mean loss over all n triples: [n, D, D] without each film in turn, or [1, D, D] with the whole history."""
-        places = torch.arange(len(self.partner))
-        parts = [self._curved(self.targets.q, terms, places, self.partner)[2:] for terms in self._all_terms(each_out)]
-        rest, bend = (torch.cat(part) for part in zip(*parts, strict=True))
-        in_taste = weighted_outer(bend.permute(2, 0, 1).contiguous(), self.targets.q, self.model.hidden)
-        return (rest + in_taste) / len(self.partner)
+        q, hidden, places = self.targets.q, self.model.hidden, torch.arange(len(self.partner))
+        cases = len(places) if each_out else 1
+        # By hidden unit, as `weighted_outer` wants it: the largest array by far, so it is filled in place.
+        weights, rests = q.new_empty(hidden.shape[1], cases, len(q)), []
+        for rows, terms in self._all_terms(each_out):
+            _, _, rest, bend = self._curved(q, terms, places, self.partner)
+            weights[:, rows] = bend.permute(2, 0, 1)
+            rests.append(rest)
+        return (torch.cat(rests) + weighted_outer(weights, q, hidden)) / len(places)
 
     def own_losses(self, out: bool) -> tuple[Tensor, Tensor]:
         """Gradient [n, D] and Hessian [n, D, D] of each triple's own loss, its film out of the history or in it."""
@@ -108,13 +112,15 @@ class Block:
         maps = (q.mT[..., None] * hidden[:, None]).flatten(2)  # [n, D, 2H]
         return -(chance[..., None] * apart)[:, 0], rest + (maps * bend.flatten(1)[:, None]) @ maps.mT
 
-    def _all_terms(self, each_out: bool) -> Iterator[Tensor]:
+    def _all_terms(self, each_out: bool) -> Iterator[tuple[slice, Tensor]]:
+        """The terms of all targets, some removed actions at a time."""
         if not each_out:
-            yield self.targets.all_terms()
+            yield slice(None), self.targets.all_terms()
             return
         n, step = len(self.partner), max(1, PAIRS_AT_ONCE // len(self.targets.q))
         for begin in range(0, n, step):
-            yield self.targets.terms(slice(begin, min(begin + step, n)))
+            rows = slice(begin, min(begin + step, n))
+            yield rows, self.targets.terms(rows)
 
     def _curved(self, q: Tensor, terms: Tensor, right: Tensor, wrong: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """For triples of the targets `right` and `wrong` [m]: what their losses' second derivatives are made of.

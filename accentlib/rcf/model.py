@@ -38,6 +38,8 @@ class RCF(nn.Module):
 
     Shapes: D = dim, A = attention, 4 types. `attend_value` has three maps, one for each type that has
     values. `target`, `history` and `value` maps turn embeddings into the three terms of the item attention.
+
+    Derived in book/rcf.md.
     """
 
     def __init__(self, n_users: int, n_films: int, n_values: int, dim: int = 64, attention: int = 32):

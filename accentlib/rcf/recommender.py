@@ -23,7 +23,7 @@ from accentlib.rcf.scores import all_scores, histories, strengths
 from accentlib.rcf.step import Parameters
 from accentlib.rcf.training import Run, TrainingData, train
 from accentlib.recommender import Protocol
-from accentlib.relations import Relations, test_pairs, training_triples
+from accentlib.relations import Relations, shared_in_words, test_pairs, training_triples
 from accentlib.store import digest, load_tensors, save_tensors
 from accentlib.work import check_device, single_thread
 
@@ -126,6 +126,9 @@ class RCFRecommender:
     def attention(self, users: Sequence[int], candidates: np.ndarray) -> Iterator[Attention]:
         for user, past, films in zip(users, histories(self.triples, users), candidates, strict=True):
             yield attention_of(self.model, self.strong, int(user), past, films)
+
+    def in_common(self, item: int, other: int) -> str:
+        return shared_in_words(self.relations, self.sample, item, other).removeprefix("share ")
 
     def quality(self) -> dict[str, float]:
         users, liked, disliked = test_pairs(self.sample)

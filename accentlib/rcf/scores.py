@@ -91,5 +91,9 @@ def all_scores(
     model: RCF, strong: Tensor, users: Sequence[int], past: Sequence[np.ndarray], n_items: int
 ) -> Tensor:
     """Scores of the first `n_items` films for each of `users`, whose histories are `past` -> [U, n_items]."""
-    films = np.arange(n_items)
-    return torch.stack([score_films(model, strong, int(u), h, films) for u, h in zip(users, past, strict=True)])
+    films, threads = np.arange(n_items), torch.get_num_threads()
+    torch.set_num_threads(1)  # a user's products are too small to be shared among threads
+    try:
+        return torch.stack([score_films(model, strong, int(u), h, films) for u, h in zip(users, past, strict=True)])
+    finally:
+        torch.set_num_threads(threads)

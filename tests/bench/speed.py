@@ -5,7 +5,8 @@
 
 Ensemble training: 40 members, one process a core, against one model trained alone with plain
 PyTorch (autograd, torch.optim.Adam; with one thread and with all, the faster counts). Influence: all
-users in one call, against a call with a generic Hessian for each (user, candidate), on some pairs.
+users in one call, against a call with a generic Hessian for each (user, candidate), on some pairs. RCF: see
+`tests.bench.rcf`.
 The measurements alternate, so that a machine whose speed drifts slows both alike; medians count.
 """
 
@@ -27,8 +28,11 @@ from accentlib.ncf.ensemble import new_ensemble, unpack
 from accentlib.ncf.training import shuffled_batches
 from accentlib.recommender import recommendations
 from accentlib.recommenders import load_recommender
+from accentlib.relations import load_relations
 from accentlib.store import ROOT, provenance, save_table
 from accentlib.work import MEMBERS_AT_ONCE, single_thread
+from tests.bench.rcf import ROUNDS as RCF_ROUNDS
+from tests.bench.rcf import rcf_rows
 
 MEMBERS, STEPS, PLAIN_STEPS, ROUNDS, PAIRS = 40, 100, 200, 5, 20
 CONFIG = NCFConfig()
@@ -145,11 +149,14 @@ def main() -> None:
         ("influence: ratio", np.median(np.array(looped) / batched), "times"),
         ("influence: largest difference", difference, "rating points"),
     ]
+    relations = load_relations(sample)
+    rows += rcf_rows(sample, relations)
     table = pd.DataFrame(rows, columns=["what", "value", "unit"])
     print(table.to_string(index=False, float_format="%.4g"))
     if options.store:
         facts = provenance(
-            seeds=[0], sizes={"members": MEMBERS, "rounds": ROUNDS}, data_source=sample.source,
+            seeds=[0], sizes={"members": MEMBERS, "rounds": ROUNDS, "rcf_rounds": RCF_ROUNDS},
+            data_source=sample.source, relations=relations.source,
             duration_s=time.time() - begun, command="python -m tests.bench.speed --store",
         )  # fmt: skip
         save_table(ROOT / "data" / "results" / "speed.csv", table, facts)
