@@ -267,7 +267,10 @@ def summarise(table: pd.DataFrame, verdict: str) -> pd.DataFrame:
 
 
 def presentable(summary: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `summarise` as a page shows them: short names, rounded, the interval as one text."""
+    """The columns of `summarise` as a page shows them: short names, rounded, the interval as one text.
+
+    Without random removals there is no column for them.
+    """
     bounds = summary[["cf_low", "cf_high"]].itertuples(index=False)
     shown = pd.DataFrame(
         {
@@ -275,11 +278,11 @@ def presentable(summary: pd.DataFrame) -> pd.DataFrame:
             "k": summary["k"],
             "found": summary["found"],
             "CF %": summary["cf_percentage"].round(1),
-            "95 % interval": [f"{low:.0f} to {high:.0f}" for low, high in bounds],
+            "interval": [f"{low:.0f} to {high:.0f}" for low, high in bounds],
             "strict %": summary["strict_percentage"].round(1),
             "size": summary["cf_set_size"].round(1),
             "placebo %": summary["placebo_percentage"].round(1),
             "random %": summary["random_percentage"].round(1),
         }
     )
-    return shown.set_index(["explainer", "k"])
+    return shown.dropna(axis=1, how="all").set_index(["explainer", "k"])

@@ -44,7 +44,8 @@ def counterfactual_percentages(summary: pd.DataFrame) -> Axes:
         axes.plot(x, mine["random_percentage"], "x", color=COLOURS[name])
         look = {"fmt": MARKERS[name], "color": COLOURS[name], "capsize": 3, "label": NAMES[name]}
         axes.errorbar(x, mine["cf_percentage"], distance, **look)
-    axes.plot([], [], "x", color=GREY, label="random actions")
+    if summary["random_percentage"].notna().any():
+        axes.plot([], [], "x", color=GREY, label="random actions")
     axes.bar([0], [0], color=GREY, alpha=0.5, label="placebo")
     axes.set_xticks(range(len(ks)), [f"k = {k}" for k in ks])
     axes.set(ylim=(0, 100), ylabel="users (%)")
@@ -67,7 +68,7 @@ def estimated_against_true(judged: pd.DataFrame, unit: str) -> Axes:
 
 
 def attention_map(table: pd.DataFrame, of_types: Sequence[float], n_films: int = 10) -> Figure:
-    """Which types and which past films a score looks at, for a `table` of `accentlib.rcf.attention_table`.
+    """Which types and which past films a score looks at, for a `table` of `accentlib.rcf.attention.attention_table`.
 
     Above, the user's attention to each type, `of_types` [4], and what all films weigh by it; below, the `n_films` with
     the greatest weight, equal ones as in the table, each with what it shares with the target.
@@ -76,7 +77,7 @@ def attention_map(table: pd.DataFrame, of_types: Sequence[float], n_films: int =
     shown = table.iloc[np.argsort(-weights.sum(axis=1), kind="stable")[:n_films]]
     bars, types = 0.46 * len(shown), 0.95  # inches
     height = bars + types + 1.1
-    figure = plt.figure(figsize=(6.5, height))
+    figure = plt.figure(figsize=(5.6, height))
     type_bars(figure.add_axes((0.13, 1 - (types + 0.25) / height, 0.38, types / height)), of_types, "attention to each type")
     in_all = figure.add_axes((0.6, 1 - (types + 0.25) / height, 0.38, types / height))
     type_bars(in_all, weights.sum(axis=0), "weight of all past films")
@@ -86,10 +87,10 @@ def attention_map(table: pd.DataFrame, of_types: Sequence[float], n_films: int =
     for kind in TYPES:
         axes.barh(rows, shown[kind], left=begin, height=0.6, **TYPE_LOOKS[kind])
         begin += shown[kind].to_numpy()
-    at = {"transform": axes.get_yaxis_transform(), "ha": "right"}
+    at = {"transform": axes.get_yaxis_transform(), "ha": "right", "parse_math": False}  # a title may hold a dollar sign
     for row, (film, shared) in enumerate(zip(shown["film"], shown["shared"], strict=True)):
-        axes.text(-0.02, row, shorten(film, 46, placeholder=" ..."), va="bottom", fontsize=9, **at)
-        lines = fill(shared, 56, max_lines=2, placeholder=" ...")
+        axes.text(-0.02, row, shorten(film, 42, placeholder=" ..."), va="bottom", fontsize=9, **at)
+        lines = fill(shared, 50, max_lines=2, placeholder=" ...")
         axes.text(-0.02, row, lines, va="top", fontsize=7.5, color=GREY, linespacing=1, **at)
     axes.set(yticks=[], ylim=(len(shown) - 0.4, -0.6), xlabel="weight")
     axes.spines[["top", "right"]].set_visible(False)

@@ -2,18 +2,23 @@
 
 from math import exp, sqrt
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from accentlib.attention import Attention, attention, pure_attention
 from accentlib.evaluate import explain_users
 from accentlib.explain import ALL_REMOVED, ALL_TRIED
+from accentlib.plots import TYPE_LOOKS, attention_map
 from accentlib.rcf import RCFRecommender, attention_of, attention_weights, train_published
+from accentlib.rcf.attention import attention_table
 from accentlib.rcf.recommender import PROTOCOLS
 from accentlib.rcf.scores import histories, history_strengths, strengths
 from accentlib.recommender import choose_protocol
-from accentlib.relations import TYPES, training_triples
+from accentlib.relations import TYPES, shared_in_words, training_triples
 from tests.plain_rcf import BARE, CONFIG, LONELY, entries, score, world
 from tests.small_rcf import small_rcf
 
@@ -197,3 +202,69 @@ def test_all_explainers_run_for_all_users(recommender):
                 assert e.actions == tuple(order[:size])
                 assert all(gap(order[:n], place) >= 0 for n in range(size) for place in range(1, k))
     assert all(found.values())
+
+
+def test_the_table_tells_every_film_of_the_history(recommender):
+    sample, relations, model = recommender.sample, recommender.relations, recommender.model
+    for user in range(sample.n_users):
+        past = histories(recommender.triples, [user])[0].tolist()
+        film = int(some_films(sample, past)[user])
+        table = attention_table(recommender, user, film)
+        assert list(table.columns) == ["film", *TYPES, "shared"] and len(table) == len(past)
+        assert table["film"].tolist() == [sample.film_name(j) for j in past]
+        assert np.allclose(table[list(TYPES)].T, plain_weights(model, relations, user, past, film), rtol=1e-7)
+        for j, words in zip(past, table["shared"], strict=True):
+            assert f"share {words}" == shared_in_words(relations, sample, film, j)
+
+
+def made_up_table():
+    """Twelve films; the fifth has the greatest weight, the next three are equal."""
+    weights = np.zeros((12, len(TYPES)))
+    weights[:, 1] = 0.1
+    weights[4] = 0.4, 0.3, 0.2, 0.1
+    weights[[2, 9, 7], 3] = 0.2
+    columns = {"film": [f"Film {z}" for z in range(12)]} | dict(zip(TYPES, weights.T, strict=True))
+    return pd.DataFrame(columns | {"shared": ["the genre Comedy"] * 12})
+
+
+def test_the_map_draws_the_films_with_the_greatest_weight():
+    matplotlib.use("Agg")
+    table = made_up_table()
+    figure = attention_map(table, [0.4, 0.3, 0.2, 0.1], n_films=5)
+    own, of_all, films = figure.axes
+    assert [bar.get_width() for bar in own.patches] == [0.4, 0.3, 0.2, 0.1]
+    assert [bar.get_width() for bar in of_all.patches] == pytest.approx(table[list(TYPES)].sum().tolist())
+    assert [label.get_text() for label in own.get_yticklabels()] == list(TYPES)
+    names = [text.get_text() for text in films.texts if text.get_text().startswith("Film")]
+    assert names == ["Film 4", "Film 2", "Film 7", "Film 9", "Film 0"]  # equal ones in the table's order
+    assert [text.get_text() for text in films.texts].count("the genre Comedy") == 5
+    ends = np.array([bar.get_x() + bar.get_width() for bar in films.patches]).reshape(len(TYPES), 5)
+    shown = table.iloc[[4, 2, 7, 9, 0]][list(TYPES)].to_numpy()
+    assert np.allclose(ends, shown.cumsum(axis=1).T)
+    top, bottom = films.get_ylim()[::-1]
+    assert top < 0 and bottom > 4  # the greatest is above
+    plt.close(figure)
+
+
+def test_the_map_is_the_same_each_time_and_cuts_what_is_too_long(tmp_path):
+    matplotlib.use("Agg")
+    table = made_up_table()
+    table.loc[4, "film"], table.loc[4, "shared"] = "A Title That Never Ends, " * 6, "the genre Comedy, and " * 12
+    for name in ("one", "other"):
+        figure = attention_map(table, [0.25] * 4)
+        figure.savefig(tmp_path / f"{name}.png", metadata={"Software": None})
+        plt.close(figure)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+    texts = [text.get_text() for text in figure.axes[2].texts]
+    assert len(texts) == 20  # ten films
+    assert texts[0].endswith(" ...") and len(texts[0]) <= 42
+    assert texts[1].endswith(" ...") and texts[1].count("\n") == 1
+    assert not any(text.get_parse_math() for text in figure.axes[2].texts)  # "$" is no formula
+
+
+def test_types_have_looks_of_their_own():
+    assert list(TYPE_LOOKS) == list(TYPES)
+    assert len({look["facecolor"] for look in TYPE_LOOKS.values()}) == len(TYPES)
+    # Without colour: grey and black are plain, the two colours are hatched, each its own way.
+    assert [look["hatch"] is None for look in TYPE_LOOKS.values()] == [True, False, False, True]
+    assert TYPE_LOOKS["genre"]["hatch"] != TYPE_LOOKS["director"]["hatch"]

@@ -71,8 +71,10 @@ def main() -> int:
         print(f"Nothing changed: the book is in {HTML / 'index.html'}")
         return 0
     started = time.monotonic()
-    # Fonts are listed once a machine; done inside a chapter, that would print a warning there.
-    if not run("-m", "accentlib", "data") or not run("-c", "import matplotlib.font_manager"):
+    # Freebase is shown beside the authors' relations, whichever the models use. Fonts are listed once a machine; done
+    # inside a chapter, that would print a warning there.
+    preparations = "from accentlib.data import fetch_freebase; fetch_freebase(); import matplotlib.font_manager"
+    if not run("-m", "accentlib", "data") or not run("-c", preparations):
         return 1
     inputs = stamp(BOOK)
     drop_stale_outputs(stamp(CODE))
