@@ -74,7 +74,7 @@ def test_each_length_of_training_explains_the_recommender_of_that_length(make, m
 
 def test_a_length_that_is_not_stored_is_trained_once(make, monkeypatch):
     first = make(steps=7)
-    monkeypatch.setattr(module, "train_alone", None)
+    monkeypatch.setattr(module, "train_one", None)
     assert torch.equal(make(steps=7).model.users, first.model.users)
 
 

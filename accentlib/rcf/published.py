@@ -61,7 +61,7 @@ def train_published(
     begun, path = time.time(), path or model_file(relations)
     data = TrainingData.of(sample, relations)
     per_epoch = steps_per_epoch(len(data.triples), config.batch_size)
-    trained = {n: train_alone(sample, data, config, n * per_epoch, initialisation, device, path.parent) for n in epochs}
+    trained = {n: train_one(sample, data, config, n * per_epoch, initialisation, device, path.parent) for n in epochs}
     facts = {
         "config": asdict(config),
         "epochs": list(epochs),
@@ -100,7 +100,7 @@ def train_published(
     return record
 
 
-def train_alone(
+def train_one(
     sample: Sample,
     data: TrainingData,
     config: RCFConfig,

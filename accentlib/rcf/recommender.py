@@ -18,7 +18,7 @@ from accentlib.errors import InputError
 from accentlib.rcf.attention import attention_of
 from accentlib.rcf.fia import fia
 from accentlib.rcf.model import RCF, RCFConfig
-from accentlib.rcf.published import initial, load_published, model_file, new_model, train_alone
+from accentlib.rcf.published import initial, load_published, model_file, new_model, train_one
 from accentlib.rcf.scores import all_scores, histories, strengths
 from accentlib.rcf.step import Parameters
 from accentlib.rcf.training import Run, TrainingData, train
@@ -82,7 +82,7 @@ class RCFRecommender:
             data = TrainingData.of(self.sample, self.relations)
             path.parent.mkdir(parents=True, exist_ok=True)
             steps = self.protocol.steps
-            member = train_alone(
+            member = train_one(
                 self.sample, data, self.config, steps, self.initialisation, self.device, path.parent
             )
             save_tensors(path, member.parameters, {"steps": steps})
