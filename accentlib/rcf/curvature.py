@@ -84,7 +84,7 @@ def chain(bend: Tensor, terms: Tensor, q: Tensor, hidden: Tensor, d_alpha: Tenso
     Derived in book/rcf-fia.md.
     """
     bent = bend * terms
-    crossed = ((bent.mT @ q) * hidden.T).sum(-2).transpose(0, 1)
+    crossed = ((bent @ hidden.T) * q).sum(-2).transpose(0, 1)
     among = torch.einsum("trgh,srgh->rts", bent, terms)
     half = d_alpha.T @ (crossed + among @ d_alpha / 2)
     return half + half.mT
