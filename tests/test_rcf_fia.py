@@ -12,7 +12,7 @@ from accentlib.errors import InputError
 from accentlib.rcf import block as block_module
 from accentlib.rcf.block import Block, Targets
 from accentlib.rcf.curvature import attention_derivatives, chain, gelu_derivatives, terms_without, weighted_outer
-from accentlib.rcf.fia import DAMPING, MODES, embedding_shifts, fia
+from accentlib.rcf.fia import MODES, embedding_shifts, fia
 from accentlib.rcf.scores import strengths
 from accentlib.relations import training_triples
 from tests import plain_rcf
@@ -108,10 +108,9 @@ def test_influence_is_its_definition(made_up, mode):
         assert np.abs(expected).max() > 1e-2, "the test is blind"
         assert np.abs(found - expected).max() < 1e-7 * np.abs(expected).max()
         assert np.allclose(values, lowest, atol=1e-10)
-    everything = np.concatenate([lowest for _, lowest in literal(mode)])
-    assert result.smallest_eigenvalue == pytest.approx(everything.min(), abs=1e-10)
-    # A Hessian that is not positive definite was among them: it is inverted as it is.
-    assert everything.min() < -1e-3
+    smallest = min(lowest.min() for _, lowest in literal(mode))
+    assert result.smallest_eigenvalue == pytest.approx(smallest, abs=1e-10)
+    assert smallest < -1e-3  # not positive definite: it is inverted as it is
 
 
 def test_the_world_has_the_hard_cases(made_up):
@@ -132,10 +131,10 @@ def test_both_modes_agree_where_the_history_counts_for_nothing(made_up):
     relations, triples, model, strong = made_up
     users, candidates = np.array(USERS), some_candidates(relations, triples)
     paper, shared = (fia(model, torch.zeros_like(strong), triples, users, candidates, mode) for mode in MODES)
-    for one, other, low, lowest in zip(paper.influence, shared.influence, paper.eigenvalues, shared.eigenvalues, strict=True):
+    for one, other in zip(paper.influence, shared.influence, strict=True):
         assert np.abs(one).max() > 1e-3
         assert np.allclose(one, other, rtol=1e-9, atol=1e-12)
-        assert np.allclose(low, lowest)
+    assert all(map(np.allclose, paper.eigenvalues, shared.eigenvalues))
     # With the real strengths they differ, but not for who has a single action: there is no other loss.
     paper, shared = (fia(model, strong, triples, users, candidates, mode).influence for mode in MODES)
     apart = [np.abs(one - other).max() for one, other in zip(paper, shared, strict=True)]
@@ -149,10 +148,10 @@ def test_all_users_at_once_is_one_by_one(made_up):
     threads = torch.get_num_threads()
     for mode in MODES:
         together = fia(model, strong, triples, users, candidates, mode).influence
-        assert torch.get_num_threads() == threads
         torch.set_num_threads(3)
         try:
             in_three = fia(model, strong, triples, users, candidates, mode).influence
+            assert torch.get_num_threads() == 3
         finally:
             torch.set_num_threads(threads)
         for k in range(len(users)):
@@ -162,8 +161,7 @@ def test_all_users_at_once_is_one_by_one(made_up):
 
 def test_single_precision_comes_in_and_double_is_computed(made_up):
     relations, triples, model, strong = made_up
-    sample, _ = world()
-    single = small_rcf(sample, relations).float()
+    single = small_rcf(world()[0], relations).float()
     users, candidates = np.array([2]), some_candidates(relations, triples)[[1]]
     for mode in MODES:
         (found,) = fia(single, strong.float(), triples, users, candidates, mode).influence
@@ -177,8 +175,8 @@ def test_pieces_change_nothing(made_up, monkeypatch):
     users, candidates = np.array(USERS), some_candidates(relations, triples)
     whole = fia(model, strong, triples, users, candidates, "paper").influence
     monkeypatch.setattr(block_module, "PAIRS_AT_ONCE", 40)  # two or three actions at a time
-    for one, other in zip(fia(model, strong, triples, users, candidates, "paper").influence, whole, strict=True):
-        assert np.allclose(one, other, rtol=1e-9, atol=1e-10)
+    pieces = fia(model, strong, triples, users, candidates, "paper").influence
+    assert all(np.allclose(one, other, rtol=1e-9, atol=1e-10) for one, other in zip(pieces, whole, strict=True))
 
 
 def test_bad_requests_are_refused(made_up):
@@ -203,8 +201,7 @@ def test_gelu_derivatives_are_autograds():
         return gelu(x, approximate="tanh")
 
     value, first, second = gelu_derivatives(x)
-    assert torch.allclose(value, plain(x), atol=1e-14)
-    assert torch.allclose(first, vmap(grad(plain))(x), atol=1e-13)
+    assert torch.allclose(value, plain(x), atol=1e-14) and torch.allclose(first, vmap(grad(plain))(x), atol=1e-13)
     assert torch.allclose(second, vmap(grad(grad(plain)))(x), atol=1e-12)
     assert second.abs().max() > 0.5
 
@@ -213,8 +210,7 @@ def test_attention_derivatives_are_autograds(made_up):
     model, p = made_up[2], 2 * drawn(CONFIG.dim)
 
     def plain(p):
-        hidden = plain_rcf.gelu((p * model.types) @ model.type_hidden + model.type_bias)
-        return (hidden @ model.type_output).softmax(0)
+        return (plain_rcf.gelu((p * model.types) @ model.type_hidden + model.type_bias) @ model.type_output).softmax(0)
 
     alpha, slope, curvature = attention_derivatives(model, p)
     assert torch.allclose(alpha, plain(p), atol=1e-14)
@@ -296,11 +292,9 @@ def test_embedding_shifts_use_the_pseudo_inverse():
     spectra = torch.tensor([[3.0, 1, 0.5, 0.2, 0.1], [3, 1, 0.5, -0.2, -2]], dtype=torch.float64)
     matrices, g = turn @ torch.diag_embed(spectra) @ turn.T, drawn(2, 5, seed=1)
     shifts, lowest = embedding_shifts(matrices, g, 7)
-    expected = np.linalg.pinv(matrices.numpy()) @ g[:, :, None].numpy()
-    assert np.allclose(shifts, expected[..., 0] / 7, atol=1e-12)
+    assert np.allclose(shifts[..., None], np.linalg.pinv(matrices.numpy()) @ g[..., None].numpy() / 7, atol=1e-12)
     assert torch.allclose(lowest, torch.tensor([0.1, -2.0], dtype=torch.float64))
     # What is exactly singular moves nowhere along its null space.
     singular = torch.diag(torch.tensor([2.0, 0.0, -1.0], dtype=torch.float64))[None]
     shifts, _ = embedding_shifts(singular, torch.ones(1, 3, dtype=torch.float64), 1)
     assert shifts.tolist() == [[0.5, 0.0, -1.0]]
-    assert DAMPING == 0.01

@@ -33,6 +33,7 @@ from accentlib.store import ROOT, provenance, save_table
 from accentlib.work import MEMBERS_AT_ONCE, single_thread
 from tests.bench.rcf import ROUNDS as RCF_ROUNDS
 from tests.bench.rcf import rcf_rows
+from tests.bench.rcf_fia import fia_rows
 
 MEMBERS, STEPS, PLAIN_STEPS, ROUNDS, PAIRS = 40, 100, 200, 5, 20
 CONFIG = NCFConfig()
@@ -150,7 +151,7 @@ def main() -> None:
         ("influence: largest difference", difference, "rating points"),
     ]
     relations = load_relations(sample)
-    rows += rcf_rows(sample, relations)
+    rows += rcf_rows(sample, relations) + fia_rows(sample)
     table = pd.DataFrame(rows, columns=["what", "value", "unit"])
     print(table.to_string(index=False, float_format="%.4g"))
     if options.store:
