@@ -85,6 +85,8 @@ CHAPTER = HEADER + "# One\n\n```{code-cell} ipython3\nimport accentlib\n\nprint(
 def small_book(tmp_path) -> Path:
     """The repository in small: real tools and configuration, a stub of the library, one chapter."""
     shutil.copytree(ROOT / "book" / "tools", tmp_path / "book" / "tools")
+    with (tmp_path / "book" / "tools" / "variants.py").open("a") as file:
+        file.write("\nVARIANTS = ()  # nor are there pages made from others\n")
     shutil.copytree(ROOT / "book" / "_static", tmp_path / "book" / "_static")
     for name in ("_config.yml", "requirements.txt", "pyproject.toml", "book/references.bib"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -95,6 +97,10 @@ def small_book(tmp_path) -> Path:
     (tmp_path / "accentlib").mkdir()
     (tmp_path / "accentlib" / "__init__.py").write_text("VALUE = 1\n")
     (tmp_path / "accentlib" / "__main__.py").write_text("print('data')\n")
+    (tmp_path / "accentlib" / "data").mkdir()
+    (tmp_path / "accentlib" / "data" / "__init__.py").write_text("fetch_freebase = print\n")
+    (tmp_path / "accentlib" / "data" / "files.py").write_text("OFFLINE_VARIABLE = 'ACCENT_OFFLINE'\n")
+    (tmp_path / "accentlib" / "data" / "sources.py").write_text("relation_files_here = lambda: None\n")
     return tmp_path
 
 
@@ -125,6 +131,13 @@ def test_a_book_is_rebuilt_when_and_only_when_something_changed(small_book):
     (small_book / "accentlib" / "__init__.py").write_text("VALUE = 2\n")
     assert build(small_book).returncode == 0
     assert "value 2" in page(small_book)
+
+    # other relations at hand: what the chapters computed with the old ones must go
+    assert "Nothing changed" in build(small_book).stdout
+    stamp = (small_book / "_build" / ".code-stamp").read_text()
+    (small_book / "accentlib" / "data" / "sources.py").write_text("relation_files_here = lambda: True\n")
+    assert "Executing notebook" in build(small_book).stdout
+    assert stamp.endswith(" freebase") and (small_book / "_build" / ".code-stamp").read_text().endswith(" authors")
 
 
 @pytest.mark.parametrize(
