@@ -10,6 +10,7 @@ from math import pi
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from torch import Tensor
 
@@ -21,6 +22,10 @@ from accentlib.relations import Relations, build_relations
 
 CONFIG = RCFConfig(dim=6, attention=5, batch_size=16)
 LONELY, BARE = 0, 3  # a user with one positive; a film without attributes
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
+]
 
 
 def world() -> tuple[Sample, Relations]:

@@ -18,13 +18,9 @@ from accentlib.rcf.step import (
 )
 from accentlib.rcf.training import TrainingData
 from accentlib.relations import TYPES
-from tests.plain_rcf import BARE, LONELY, entries, gelu, large_weights, loss, score, world
+from tests.plain_rcf import BARE, DEVICES, LONELY, entries, gelu, large_weights, loss, score, world
 
 WEIGHT = 0.3  # of the relation loss: it must not hide behind the other
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
-]
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +37,27 @@ def by_autograd(data, parameters, numbers, rows, gone=()):
 
 
 def by_hand(data, parameters, pieces, rows, gone=(), device="cpu"):
-    p = {name: v.to(device) for name, v in parameters.items()}
+    """One member; without a mask if nothing is gone."""
+    return stacked_by_hand(data, [parameters], pieces, rows, [gone] if gone else None, device)[0]
+
+
+def stacked_by_hand(data, members, pieces, rows, gone, device="cpu"):
+    p = {name: torch.stack([one[name] for one in members]).to(device) for name in members[0]}
     grad = {name: torch.zeros_like(v) for name, v in p.items()}
     terms = history_terms(p)
     d_terms = torch.zeros_like(terms)
     keep, n, total = None, len(data.triples), 0.0
     if gone:
-        keep = torch.ones(n, dtype=torch.float64, device=device)
-        keep[list(gone)] = 0
-        n -= len(gone)
+        keep = torch.ones(len(members), n, dtype=torch.float64, device=device)
+        for mask, numbers in zip(keep, gone, strict=True):
+            mask[list(numbers)] = 0
+        n = keep.sum(1, keepdim=True)
     for numbers in pieces:
         piece = prepare(data.entries, data.triples, data.relations.value_type, data.relations.n_films, numbers, device)
-        total += add_piece(p, grad, piece, terms, d_terms, keep, n)
+        total += add_piece(p, grad, piece.stacked(len(members)), terms, d_terms, keep, n)
     finish_terms(p, grad, d_terms)
     total += add_relations(p, grad, torch.from_numpy(data.relations.rows[rows]).to(device), WEIGHT)
-    return total.item(), {name: v.cpu() for name, v in grad.items()}
+    return [(total[m].item(), {name: v[m].cpu() for name, v in grad.items()}) for m in range(len(members))]
 
 
 def assert_same(found, expected):
@@ -87,6 +89,36 @@ def test_loss_and_gradients_are_autograds(made_up, case, device):
     expected = by_autograd(data, parameters, numbers, rows, gone)
     assert_same(by_hand(data, parameters, [numbers], rows, gone, device), expected)
     assert_same(by_hand(data, parameters, [numbers[:1], numbers[1:17], numbers[17:]], rows, gone, device), expected)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_stacked_members_have_the_gradients_of_each(made_up, device):
+    """Members of different weights and masks in the same operations: each member's gradients are autograd's."""
+    data, _ = made_up
+    members = [large_weights(*world(), seed) for seed in range(len(CASES))]
+    own = np.flatnonzero(data.triples.user == 4)
+    numbers = np.union1d(np.random.default_rng(0).permutation(len(data.triples))[:30], own)
+    rows, gone = np.arange(0, len(data.relations.rows), 3), [case(own.tolist()) for case in CASES.values()]
+    found = stacked_by_hand(data, members, [numbers[:20], numbers[20:]], rows, gone, device)
+    for one, parameters, left_out in zip(found, members, gone, strict=True):
+        assert_same(one, by_autograd(data, parameters, numbers, rows, left_out))
+
+
+def test_a_stacked_piece_points_into_each_members_part(made_up):
+    """Every index of a stacked piece is the piece's own, moved on by whole tables."""
+    data, _ = made_up
+    piece = prepare(
+        data.entries, data.triples, data.relations.value_type, data.relations.n_films, np.arange(7, 25), "cpu"
+    )
+    stacked = piece.stacked(3)
+    assert piece.stacked(1) is piece and stacked.bare_rows == piece.bare_rows
+    for name, stride in piece.strides.items():
+        one, three = getattr(piece, name), getattr(stacked, name)
+        if name == "unit_start":  # it ends with the end of the last list
+            assert three[-1] == 3 * one[-1] and one[-1] == stride == len(piece.film)
+            one, three = one[:-1], three[:-1]
+        assert one.max() <= stride and one.dtype == three.dtype  # an empty last list starts at the end
+        assert torch.equal(three, torch.cat([one, one + stride, one + 2 * stride]))
 
 
 def test_a_removal_empties_a_type_of_a_target(made_up):
@@ -137,13 +169,14 @@ def test_odd_cases_are_among_the_triples(made_up):
 def test_gradients_are_added_to_what_is_there(made_up):
     data, parameters = made_up
     piece = prepare(data.entries, data.triples, data.relations.value_type, data.relations.n_films, np.arange(20), "cpu")
-    terms = history_terms(parameters)
+    stacked = {name: v[None] for name, v in parameters.items()}
+    terms = history_terms(stacked)
     results = []
     for start in (0.0, 1.0):
-        grad = {name: torch.full_like(v, start) for name, v in parameters.items()}
+        grad = {name: torch.full_like(v, start) for name, v in stacked.items()}
         d_terms = torch.full_like(terms, start)
-        add_piece(parameters, grad, piece, terms, d_terms, None, 20)
-        add_relations(parameters, grad, torch.from_numpy(data.relations.rows[:9]), WEIGHT)
+        add_piece(stacked, grad, piece, terms, d_terms, None, 20)
+        add_relations(stacked, grad, torch.from_numpy(data.relations.rows[:9]), WEIGHT)
         results.append(grad | {"d_terms": d_terms})
     for name, v in results[0].items():
         assert torch.allclose(results[1][name], v + 1, atol=1e-12), name
@@ -164,7 +197,7 @@ def test_the_sigmoid_stands_in_for_tanh():
     x = 3 * torch.randn(50, 7, dtype=torch.float64, generator=generator)
     outputs = torch.randn(len(TYPES), 7, dtype=torch.float64, generator=generator)
     ends = (0, 10, 10, 30, 50)
-    found = logits({"attend_output": outputs}, torch.sigmoid(2 * x), ends)
+    (found,) = logits({"attend_output": outputs[None]}, torch.sigmoid(2 * x)[None], ends)
     types = np.repeat(np.arange(len(TYPES)), np.diff(ends))
     expected = torch.stack([row.tanh() @ outputs[t] for row, t in zip(x, types, strict=True)])
     assert torch.allclose(found, expected, atol=1e-13)
@@ -191,7 +224,6 @@ def test_sums_and_products_over_lists(device):
             inner[e] = left[k] @ table[places[e]]
     assert torch.allclose(sums(on[0], on[1], on[2][:-1], on[3]).cpu(), expected)
     assert torch.allclose(products(on[4][:4], on[0], on[2], on[1]).cpu(), inner)
-
 
 
 def test_the_module_gives_the_same_scores(made_up):

@@ -15,18 +15,13 @@ from accentlib.rcf.training import (
     adagrad,
     epoch_batches,
     kept,
-    new_member,
+    new_members,
     step,
     steps_per_epoch,
     train,
 )
 from accentlib.relations import Triples
-from tests.plain_rcf import CONFIG, LONELY, large_weights, training, world
-
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
-]
+from tests.plain_rcf import CONFIG, DEVICES, LONELY, large_weights, training, world
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +87,11 @@ def test_triples_are_shuffled_alike_whatever_the_number_of_rows():
 # The whole against plain PyTorch.
 
 
+@pytest.mark.parametrize("stacked", [1, 2, 3])
 @pytest.mark.parametrize("device", DEVICES)
-def test_members_are_plain_models_trained_without_their_triples(made_up, device):
+def test_members_are_plain_models_trained_without_their_triples(made_up, device, stacked, monkeypatch):
     """Side by side, each with a mask of its own, over more than one epoch, against autograd and PyTorch's Adagrad."""
+    monkeypatch.setattr(module, "stacking", lambda device, members, triples: (stacked, 9))
     data, starts = made_up
     run, gone = Run(steps=6, seed=5), removals(data)
     members = train([{name: v.to(device) for name, v in one.items()} for one in starts], data, run, CONFIG, gone)
@@ -119,16 +116,16 @@ def test_a_mask_is_a_removal(made_up):
     entries = build_entries(reduced, data.relations, np.tile(reduced.user, 2), films)
     rebuilt = TrainingData(reduced, entries, data.relations)
     assert len(rebuilt.entries) < len(data.entries)
-    member = new_member(starts[0], run, CONFIG)
+    members = new_members(starts[:1], run, CONFIG)
     per_epoch, rows = steps_per_epoch(len(triples), CONFIG.batch_size), torch.from_numpy(data.relations.rows)
     for now in range(run.steps):
         epoch, place = divmod(now, per_epoch)
         batches = epoch_batches(len(triples), len(rows), CONFIG.batch_size, run.seed, epoch)
         numbers, of_rows = batches[place]
         fewer = np.searchsorted(left, numbers[~np.isin(numbers, gone)])
-        (loss,) = step([member], rebuilt, CONFIG, [None], fewer, rows[torch.from_numpy(of_rows)])
+        (loss,) = step(members, rebuilt, CONFIG, None, fewer, rows[torch.from_numpy(of_rows)])
         assert masked.losses[now].item() == pytest.approx(loss.item(), rel=1e-5)
-    assert_close(masked.parameters, member.parameters)
+    assert_close(masked.parameters, members[0].parameters)
 
 
 def test_members_side_by_side_are_the_models_trained_alone(made_up):
@@ -146,7 +143,7 @@ def test_adagrad_is_pytorchs():
     generator = torch.Generator().manual_seed(0)
     shapes = {"a": (4, 3), "b": (5,), "c": ()}
     start = {name: torch.randn(shape, dtype=torch.float64, generator=generator) for name, shape in shapes.items()}
-    member = new_member(start, Run(3, 0), CONFIG)
+    (member,) = new_members([start], Run(3, 0), CONFIG)
     theirs = [v.clone().requires_grad_() for v in start.values()]
     optimiser = torch.optim.Adagrad(theirs, lr=0.3, initial_accumulator_value=CONFIG.accumulator, eps=0)
     for _ in range(3):
@@ -240,10 +237,15 @@ def test_bad_removals_are_refused(made_up):
 
 def test_masks(made_up):
     _, starts = made_up
-    members = [new_member(start, Run(1, 0), CONFIG) for start in starts[:2]]
-    none, some = kept([np.array([], dtype=int), np.array([2, 0])], members, 4)
-    assert none is None and some.tolist() == [0, 1, 0, 1] and some.dtype == torch.float64
-    assert kept(None, members, 4) == [None, None]
+    members = new_members(starts[:2], Run(1, 0), CONFIG)
+    keep = kept([np.array([], dtype=int), np.array([2, 0])], members, 4)
+    assert keep.tolist() == [[1, 1, 1, 1], [0, 1, 0, 1]] and keep.dtype == torch.float64
+    assert kept(None, members, 4) is None
+
+
+def test_members_lie_together_on_a_device_and_apart_on_a_processor():
+    assert module.stacking("cpu", 4, 512) == (1, 9)  # nine triples a piece: the fixture's
+    assert module.stacking("cuda", 16, 512) == (16, 512)
 
 
 def test_data_are_built_once_and_anew_for_other_relations(made_up):

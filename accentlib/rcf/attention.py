@@ -12,7 +12,7 @@ from torch import Tensor
 from accentlib.attention import Attention
 from accentlib.rcf.model import RCF, TINY
 from accentlib.rcf.scores import histories, history_strengths
-from accentlib.relations import TYPES, shared_in_words
+from accentlib.relations import TYPES
 
 if TYPE_CHECKING:
     from accentlib.rcf.recommender import RCFRecommender
@@ -54,7 +54,6 @@ def attention_table(recommender: RCFRecommender, user: int, film: int) -> pd.Dat
     (history,) = histories(recommender.triples, [user])
     between = history_strengths(recommender.strong, history, np.array([film]))
     (weights,) = attention_weights(recommender.model, between, user).numpy()
-    sample, relations = recommender.sample, recommender.relations
-    columns = {"film": [sample.film_name(int(j)) for j in history]} | dict(zip(TYPES, weights, strict=True))
-    shared = [shared_in_words(relations, sample, film, int(j)).removeprefix("share ") for j in history]
-    return pd.DataFrame(columns | {"shared": shared})
+    names = {"film": [recommender.sample.film_name(int(j)) for j in history]}
+    shared = {"shared": [recommender.in_common(film, int(j)) for j in history]}
+    return pd.DataFrame(names | dict(zip(TYPES, weights, strict=True)) | shared)

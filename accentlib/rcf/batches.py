@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse
@@ -21,7 +21,7 @@ class Piece:
     """B triples and the E entries of their 2 B targets, the liked films first.
 
     Units (a type and a target, type by type, 8 B of them), rows (one value of one unit) and entries are
-    those of `Entries`, numbered within the piece.
+    those of `Entries`, numbered within the piece. Shapes are those of one member: see `stacked`.
     """
 
     triples: Tensor  # [B]
@@ -41,17 +41,37 @@ class Piece:
     unit_start: Tensor  # [8B + 1] a unit's first entry, and the end of the last
     type_entries: tuple[int, ...]  # [5] where each type's entries begin, and their end
     type_values: tuple[int, ...]  # [4] where the values of genres, directors, actors begin, and their end
+    strides: dict[str, int]  # for each of the index arrays, the length of what it points into
+    members: int = 1
 
     @property
     def bare_rows(self) -> int:
         """Rows of type 0, which have no value; they come first."""
-        return len(self.row_unit) - len(self.row_value)
+        return (len(self.row_unit) - len(self.row_value)) // self.members
+
+    def stacked(self, members: int) -> Piece:
+        """The piece for several members at once, whose tables lie one after another in one table.
+
+        Each index array comes once for each member, moved on by the length of a member's own table.
+        """
+        if members == 1:
+            return self
+        moved = {}
+        for name, stride in self.strides.items():
+            own = getattr(self, name)
+            body, end = (own[:-1], own[-1:]) if name == "unit_start" else (own, own[:0])
+            moves = stride * torch.arange(members, dtype=own.dtype, device=own.device)
+            moved[name] = torch.cat([(body + moves.view(-1, *[1] * own.dim())).flatten(0, 1), members * end])
+        return replace(self, **moved, members=members)
 
 
 def prepare(
     entries: Entries, triples: Triples, value_type: np.ndarray, n_films: int, numbers: np.ndarray, device: str
 ) -> Piece:
-    """The piece of the triples `numbers` [B]; `entries` are those of all liked, then all disliked films."""
+    """The piece of the triples `numbers` [B] for one member.
+
+    `entries` are those of all liked, then all disliked films.
+    """
     targets = np.concatenate([numbers, len(triples.user) + numbers])
     units = (np.arange(len(TYPES))[:, None] * len(entries.users) + targets).ravel()
     n_rows = entries.unit_rows[units + 1] - entries.unit_rows[units]
@@ -92,6 +112,17 @@ def prepare(
         "unit_start": unit_start,
     }
     tensors = {name: torch.from_numpy(np.ascontiguousarray(place)).to(device) for name, place in places.items()}
-    ends = tuple(int(unit_start[t * len(targets)]) for t in range(len(TYPES) + 1))
-    return Piece(**tensors, type_entries=ends, type_values=tuple(int(v) for v in of_type))
+    n_entries, n_terms = len(film), len(TYPES) * n_films + len(rows)
+    strides = {
+        "triples": len(triples), "users": len(triples.offsets) - 1, "films": n_films,
+        "row_unit": len(units), "row_start": n_entries, "values": len(value_type), "row_value": len(values),
+        "action": len(triples), "film": n_films, "unit": len(units), "terms": n_terms,
+        "order": n_entries, "order_target": len(targets), "history_start": n_entries, "unit_start": n_entries,
+    }  # fmt: skip
+    return Piece(
+        **tensors,
+        type_entries=tuple(int(unit_start[t * len(targets)]) for t in range(len(TYPES) + 1)),
+        type_values=tuple(int(v) for v in of_type),
+        strides=strides,
+    )
 

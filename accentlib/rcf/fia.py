@@ -21,6 +21,7 @@ from accentlib.errors import InputError
 from accentlib.rcf.block import Block, Targets
 from accentlib.rcf.model import RCF
 from accentlib.relations import Triples
+from accentlib.work import single_thread
 
 MODES = ("paper", "shared")
 DAMPING = 0.01
@@ -124,12 +125,9 @@ def in_threads(work: Callable, jobs: list[tuple], label: str) -> list:
     Many small operations gain nothing from being split among threads; jobs do.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with single_thread():
         done = Parallel(n_jobs=threads, prefer="threads", return_as="generator")(delayed(work)(*job) for job in jobs)
         return list(tqdm(done, label, len(jobs), unit="user", delay=5, mininterval=5))
-    finally:
-        torch.set_num_threads(threads)
 
 
 def check_candidates(triples: Triples, users: np.ndarray, candidates: np.ndarray) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,9 +11,9 @@ from accentlib.data import Sample
 from accentlib.errors import DataError, InputError
 from accentlib.rcf.model import RCF, RCFConfig, initialise
 from accentlib.rcf.step import Parameters
-from accentlib.rcf.training import Member, Run, TrainingData, steps_per_epoch, train
+from accentlib.rcf.training import Members, Run, TrainingData, steps_per_epoch, train
 from accentlib.relations import Relations
-from accentlib.store import ROOT, atomic, digest, load_tensors, provenance, save_tensors
+from accentlib.store import ROOT, digest, load_tensors, provenance, save_provenance, save_tensors
 from accentlib.work import check_device, single_thread, step_progress
 
 MODELS = ROOT / "data" / "models"
@@ -95,8 +94,7 @@ def train_published(
         epoch_losses=[round(float(loss), 7) for loss in losses],
         **facts,
     )
-    with atomic(path.with_suffix(".provenance.json")) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
+    save_provenance(path, record)
     return record
 
 
@@ -108,15 +106,13 @@ def train_one(
     initialisation: int,
     device: str,
     folder: Path,
-) -> Member:
+) -> Members:
     """Trains the recommender itself, with its own shuffles; an interrupted training goes on from its state in `folder`."""
-    if device == "cpu":
-        single_thread()
     run = Run(steps, SHUFFLE_SEED)
     key = digest(sample.digest, data.relations.digest, asdict(config), asdict(run), initialisation)
     start = initial(sample, data.relations, config, initialisation, device)
     checkpoint = folder / f".training-{key}.safetensors"
-    with step_progress("RCF", steps) as on_step:
+    with single_thread(device), step_progress("RCF", steps) as on_step:
         (member,) = train([start], data, run, config, checkpoint=checkpoint, on_step=on_step)
     return member
 

@@ -25,7 +25,7 @@ from accentlib.rcf.training import Run, TrainingData, train
 from accentlib.recommender import Protocol
 from accentlib.relations import Relations, shared_in_words, test_pairs, training_triples
 from accentlib.store import digest, load_tensors, save_tensors
-from accentlib.work import check_device, single_thread
+from accentlib.work import check_device, members_at_once, single_thread
 
 # An epoch has 95 batches: 50 epochs, and 15.
 PROTOCOLS = {
@@ -53,7 +53,6 @@ class RCFRecommender:
     name = "rcf"
     unit = "points of score"
     explainers = ("pure_attention", "attention", "pure_fia", "fia", "accent")
-    at_once = 4  # they share the preparation of every batch, a sixth of the work
 
     def __init__(
         self, sample: Sample, relations: Relations, protocol: Protocol, path: Path | None = None, device: str = "cpu"
@@ -65,6 +64,7 @@ class RCFRecommender:
         path = path or model_file(relations)
         models, facts = load_published(sample, relations, path)
         self.sample, self.relations, self.protocol, self.device = sample, relations, protocol, device
+        self.at_once = members_at_once(device)  # they share the preparation of every batch, a sixth of the work
         self.config = RCFConfig(**facts["config"])
         self.initialisation = facts["initialisation"]
         self.triples = training_triples(sample, relations)
@@ -130,21 +130,19 @@ class RCFRecommender:
     def in_common(self, item: int, other: int) -> str:
         return shared_in_words(self.relations, self.sample, item, other).removeprefix("share ")
 
-    def quality(self) -> dict[str, float]:
+    def quality(self, scores: np.ndarray) -> dict[str, float]:
         users, liked, disliked = test_pairs(self.sample)
-        scores = self.scores(np.arange(self.sample.n_users))
         return {"test pairs ranked rightly": float((scores[users, liked] > scores[users, disliked]).mean())}
 
     def retrain(
         self, removed: list[np.ndarray], users: list[np.ndarray], seed: int, checkpoint: Path
     ) -> list[np.ndarray]:
-        if self.device == "cpu":
-            single_thread()
         data = TrainingData.of(self.sample, self.relations)
         start: Parameters = initial(self.sample, self.relations, self.config, self.initialisation, self.device)
         gone = [np.searchsorted(self.triples.row, rows) for rows in removed]
         run = Run(self.protocol.steps, seed)
-        members = train([start] * len(removed), data, run, self.config, gone, checkpoint)
+        with single_thread(self.device):
+            members = train([start] * len(removed), data, run, self.config, gone, checkpoint)
         return [
             self.retrained_scores(member.parameters, rows, of)
             for member, rows, of in zip(members, gone, users, strict=True)

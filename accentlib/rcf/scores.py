@@ -12,6 +12,7 @@ from accentlib.rcf.entries import nothing_shared
 from accentlib.rcf.model import RCF
 from accentlib.rcf.ragged import offsets_of, ranges
 from accentlib.relations import TYPES, Relations, Triples
+from accentlib.work import single_thread
 
 FILMS_AT_ONCE = 64
 ENTRIES_AT_ONCE = 2**17
@@ -91,9 +92,6 @@ def all_scores(
     model: RCF, strong: Tensor, users: Sequence[int], past: Sequence[np.ndarray], n_items: int
 ) -> Tensor:
     """Scores of the first `n_items` films for each of `users`, whose histories are `past` -> [U, n_items]."""
-    films, threads = np.arange(n_items), torch.get_num_threads()
-    torch.set_num_threads(1)  # a user's products are too small to be shared among threads
-    try:
+    films = np.arange(n_items)
+    with single_thread():
         return torch.stack([score_films(model, strong, int(u), h, films) for u, h in zip(users, past, strict=True)])
-    finally:
-        torch.set_num_threads(threads)

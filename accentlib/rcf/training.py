@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -50,15 +50,26 @@ class Run:
 
 
 @dataclass
-class Member:
-    """A model in training, and after it: its parameters and Adagrad's accumulators.
+class Members:
+    """Models in training, and after it: their parameters and Adagrad's accumulators, all with a leading axis [M].
 
-    `losses` [steps] are what each step's batch contributed to the objective.
+    `losses` [M, steps] are what each step's batch contributed to the objective. `members[m]` is one of them,
+    without the axis, `members[a:b]` some; both are views.
     """
 
     parameters: Parameters
     accumulators: Parameters
     losses: Tensor
+
+    def __len__(self) -> int:
+        return len(self.losses)
+
+    def __getitem__(self, which: int | slice) -> Members:
+        groups = (self.parameters, self.accumulators)
+        return Members(*({name: v[which] for name, v in group.items()} for group in groups), self.losses[which])
+
+    def __iter__(self) -> Iterator[Members]:
+        return (self[m] for m in range(len(self)))
 
     def state(self) -> dict[str, Tensor]:
         """Everything by name, without copying."""
@@ -77,9 +88,8 @@ def epoch_batches(
     Derived in book/rcf.md.
     """
     rng = np.random.default_rng([seed, epoch])
-    n_batches = -(-n_triples // batch_size)
     triples = np.split(rng.permutation(n_triples), range(batch_size, n_triples, batch_size))
-    return list(zip(triples, np.array_split(rng.permutation(n_rows), n_batches), strict=True))
+    return list(zip(triples, np.array_split(rng.permutation(n_rows), len(triples)), strict=True))
 
 
 def steps_per_epoch(n_triples: int, batch_size: int) -> int:
@@ -95,7 +105,7 @@ def train(
     removed: Sequence[np.ndarray] | None = None,
     checkpoint: Path | None = None,
     on_step: Callable[[int], None] = lambda done: None,
-) -> list[Member]:
+) -> Members:
     """Trains models from the given parameters, which stay as they are, all on the same batches.
 
     `removed` lists, for each model, the numbers of the triples that it must not see: they leave the loss, whose
@@ -105,9 +115,9 @@ def train(
 
     Raises InputError if `removed` does not fit the models or the data.
     """
-    members = [new_member(parameters, run, config) for parameters in models]
-    device = members[0].parameters["users"].device
-    keeps = kept(removed, members, len(data.triples))
+    members = new_members(models, run, config)
+    device = members.losses.device
+    keep = kept(removed, members, len(data.triples))
     rows = torch.tensor(data.relations.rows, device=device)
     done = resume(checkpoint, members) if checkpoint else 0
     per_epoch = steps_per_epoch(len(data.triples), config.batch_size)
@@ -117,9 +127,7 @@ def train(
         if not batches or place == 0:
             batches = epoch_batches(len(data.triples), len(rows), config.batch_size, run.seed, epoch)
         numbers, of_rows = batches[place]
-        losses = step(members, data, config, keeps, numbers, rows[torch.from_numpy(of_rows).to(device)])
-        for member, loss in zip(members, losses, strict=True):
-            member.losses[now] = loss
+        members.losses[:, now] = step(members, data, config, keep, numbers, rows[torch.from_numpy(of_rows).to(device)])
         on_step(now + 1)
         if checkpoint and (now + 1) % STORE_EVERY == 0 and now + 1 < run.steps:
             store(checkpoint, members, now + 1)
@@ -129,85 +137,94 @@ def train(
 
 
 def step(
-    members: list[Member],
+    members: Members,
     data: TrainingData,
     config: RCFConfig,
-    keeps: list[Tensor | None],
+    keep: Tensor | None,
     numbers: np.ndarray,
     rows: Tensor,
-) -> list[Tensor]:
+) -> Tensor:
     """One Adagrad step of every member on the triples `numbers` and the relation `rows` of a batch.
 
-    Returns the losses: each member's share of its objective that the batch contributes.
+    `keep` is as in `kept`. Returns the losses [M]: each member's share of its objective that the batch contributes.
     """
     device = str(rows.device)
-    gradients = [{name: torch.zeros_like(v) for name, v in member.parameters.items()} for member in members]
-    terms = [history_terms(member.parameters) for member in members]
-    d_terms = [torch.zeros_like(one) for one in terms]
-    losses = [torch.zeros((), device=device) for _ in members]
+    gradients = {name: torch.zeros_like(v) for name, v in members.parameters.items()}
+    terms = history_terms(members.parameters)
+    d_terms, losses = torch.zeros_like(terms), torch.zeros_like(terms[:, 0, 0, 0])
     relations, triples = data.relations, data.triples
-    for begin in range(0, len(numbers), TRIPLES_AT_ONCE):
-        part = numbers[begin : begin + TRIPLES_AT_ONCE]
+    n = torch.full_like(losses[:, None], len(triples)) if keep is None else keep.sum(1, keepdim=True)
+    weight = config.relation_weight / len(relations.rows)
+    together, at_once = stacking(device, len(members), len(numbers))
+    groups = []
+    for first in range(0, len(members), together):
+        of = slice(first, first + together)
+        p, grad = ({name: v[of] for name, v in group.items()} for group in (members.parameters, gradients))
+        groups.append((of, p, grad))
+    for begin in range(0, len(numbers), at_once):
+        part = numbers[begin : begin + at_once]
         piece = prepare(data.entries, triples, relations.value_type, relations.n_films, part, device)
-        for m, (member, keep) in enumerate(zip(members, keeps, strict=True)):
-            n = len(triples) if keep is None else float(keep.sum())
-            losses[m] += add_piece(member.parameters, gradients[m], piece, terms[m], d_terms[m], keep, n)
-    for m, member in enumerate(members):
-        finish_terms(member.parameters, gradients[m], d_terms[m])
-        weight = config.relation_weight / len(relations.rows)
-        losses[m] += add_relations(member.parameters, gradients[m], rows, weight)
-        adagrad(member, gradients[m], config.learning_rate)
+        for of, p, grad in groups:
+            mask, copies = None if keep is None else keep[of], piece.stacked(len(p["users"]))
+            losses[of] += add_piece(p, grad, copies, terms[of], d_terms[of], mask, n[of])
+    for of, p, grad in groups:
+        finish_terms(p, grad, d_terms[of])
+        losses[of] += add_relations(p, grad, rows, weight)
+    adagrad(members, gradients, config.learning_rate)
     return losses
 
 
-def adagrad(member: Member, gradients: Parameters, rate: float) -> None:
+def stacking(device: str, members: int, triples: int) -> tuple[int, int]:
+    """How many members, and how many triples of a batch, one operation serves.
+
+    On a CPU one member and a piece, whose numbers fit its cache; elsewhere all: there, launching an operation is what costs.
+    """
+    return (1, TRIPLES_AT_ONCE) if device == "cpu" else (members, triples)
+
+
+def adagrad(members: Members, gradients: Parameters, rate: float) -> None:
     """One Adagrad step, in place: the accumulators gain g^2, the parameters lose rate g / sqrt(accumulator)."""
-    g = [gradients[name] for name in member.parameters]
-    accumulators = list(member.accumulators.values())
+    g = [gradients[name] for name in members.parameters]
+    accumulators = list(members.accumulators.values())
     torch._foreach_addcmul_(accumulators, g, g)
-    torch._foreach_addcdiv_(list(member.parameters.values()), g, torch._foreach_sqrt(accumulators), -rate)
+    torch._foreach_addcdiv_(list(members.parameters.values()), g, torch._foreach_sqrt(accumulators), -rate)
 
 
-def new_member(parameters: Parameters, run: Run, config: RCFConfig) -> Member:
-    """A member that starts from a copy of `parameters`."""
-    copy = {name: v.detach().clone() for name, v in parameters.items()}
-    accumulators = {name: torch.full_like(v, config.accumulator) for name, v in copy.items()}
-    return Member(copy, accumulators, torch.zeros(run.steps))
+def new_members(models: Sequence[Parameters], run: Run, config: RCFConfig) -> Members:
+    """Members that start from copies of the models' parameters."""
+    parameters = {name: torch.stack([model[name].detach() for model in models]) for name in models[0]}
+    accumulators = {name: torch.full_like(v, config.accumulator) for name, v in parameters.items()}
+    device = next(iter(parameters.values())).device
+    return Members(parameters, accumulators, torch.zeros(len(models), run.steps, device=device))
 
 
-def kept(removed: Sequence[np.ndarray] | None, members: list[Member], n: int) -> list[Tensor | None]:
-    """For each member a vector [n], zero at the triples that it must not see; None if it sees all."""
+def kept(removed: Sequence[np.ndarray] | None, members: Members, n: int) -> Tensor | None:
+    """[M, n], zero at the triples that a member must not see; None if all see all."""
     if removed is None:
-        return [None] * len(members)
+        return None
     if len(removed) != len(members):
         raise InputError(f"removed lists {len(removed)} sets for {len(members)} models; one set a model is needed.")
-    masks: list[Tensor | None] = []
-    for member, numbers in zip(members, removed, strict=True):
+    users = members.parameters["users"]
+    keep = torch.ones(len(members), n, dtype=users.dtype, device=users.device)
+    for mask, numbers in zip(keep, removed, strict=True):
         if len(numbers) and not 0 <= min(numbers) <= max(numbers) < n:
             raise InputError(f"removed triples reach from {min(numbers)} to {max(numbers)}; triples are 0 to {n - 1}.")
-        mask = None
-        if len(numbers):
-            users = member.parameters["users"]
-            mask = torch.ones(n, dtype=users.dtype, device=users.device)
-            mask[torch.as_tensor(np.asarray(numbers, dtype=np.int64), device=users.device)] = 0
-        masks.append(mask)
-    return masks
+        mask[torch.as_tensor(np.asarray(numbers, dtype=np.int64), device=users.device)] = 0
+    return keep
 
 
-def store(path: Path, members: list[Member], done: int) -> None:
+def store(path: Path, members: Members, done: int) -> None:
     """Writes everything that a run needs to go on, atomically."""
-    tensors = {f"{m}.{name}": v for m, member in enumerate(members) for name, v in member.state().items()}
-    save_tensors(path, tensors | {"done": torch.tensor(done)})
+    save_tensors(path, members.state() | {"done": torch.tensor(done)})
 
 
-def resume(path: Path, members: list[Member]) -> int:
+def resume(path: Path, members: Members) -> int:
     """Brings the members to the stored state, if there is one; returns the steps already done."""
     if not path.exists():
         return 0
     tensors, _ = load_tensors(path)
-    for m, member in enumerate(members):
-        for name, v in member.state().items():
-            v.copy_(tensors[f"{m}.{name}"])
+    for name, v in members.state().items():
+        v.copy_(tensors[name])
     return int(tensors["done"])
 
 
@@ -217,14 +234,8 @@ class _Key:
 
     sample_digest: str
     relations_digest: str
-    sample: Sample
-    relations: Relations
-
-    def __hash__(self) -> int:
-        return hash((self.sample_digest, self.relations_digest))
-
-    def __eq__(self, other) -> bool:
-        return hash(self) == hash(other)
+    sample: Sample = field(compare=False)
+    relations: Relations = field(compare=False)
 
 
 @lru_cache(maxsize=1)
