@@ -91,8 +91,11 @@ class Recommender(Interface):
     def in_common(self, item: int, other: int) -> str:
         """What it knows that two items share, in words: "the genre Comedy"; empty if it knows no such thing."""
 
-    def quality(self) -> dict[str, float]:
-        """How well it does on the test split what it was trained to do, by the names of the measures."""
+    def quality(self, scores: np.ndarray) -> dict[str, float]:
+        """How well it does on the test split what it was trained to do, by the names of the measures.
+
+        `scores` [n_users, n_items] are its scores of all users.
+        """
 
     def retrain(
         self, removed: list[np.ndarray], users: list[np.ndarray], seed: int, checkpoint: Path

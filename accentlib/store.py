@@ -121,5 +121,10 @@ def save_table(path: Path, table: pd.DataFrame, facts: dict) -> None:
     path = Path(path)
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False, float_format="%.6g")
-    with atomic(path.with_suffix(".provenance.json")) as temporary:
+    save_provenance(path, facts)
+
+
+def save_provenance(path: Path, facts: dict) -> None:
+    """What is known of the file at `path`, beside it: `<name>.provenance.json`."""
+    with atomic(Path(path).with_suffix(".provenance.json")) as temporary:
         temporary.write_text(json.dumps(facts, indent=2, default=str) + "\n")

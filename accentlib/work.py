@@ -11,16 +11,32 @@ from tqdm import tqdm
 from accentlib.errors import InputError
 
 MEMBERS_AT_ONCE = 4  # on a CPU four members' buffers still fit a core's cache
+MEMBERS_ON_A_DEVICE = 16  # their operations are one; of RCF some 2 GB
 
 
-def single_thread() -> None:
-    """Prepares this process for small operations on a CPU core of its own.
+def members_at_once(device: str) -> int:
+    """How many models to train side by side on `device`."""
+    return MEMBERS_AT_ONCE if device == "cpu" else MEMBERS_ON_A_DEVICE
+
+
+@contextmanager
+def single_thread(device: str = "cpu") -> Iterator[None]:
+    """Within it, small operations on a CPU have a core of their own; on another `device` nothing changes.
 
     One thread, since such operations lose by sharing. Denormal numbers count as zero: the collapsed
     GMF embeddings are full of them, and they slow arithmetic down.
     """
+    if device != "cpu":
+        yield
+        return
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
 
 
 def check_device(device: str) -> None:

@@ -214,7 +214,7 @@ def test_ncf_measures_its_errors_and_recommends_what_is_unseen(tmp_path):
     ncf = small_recommender(tmp_path)
     test = ncf.sample.test
     errors = [ncf.scores([u])[0][i] - r for u, i, r in zip(test["user"], test["item"], test["rating"], strict=True)]
-    assert ncf.quality() == {"RMSE": pytest.approx(np.sqrt(np.mean(np.square(errors))))}
+    assert ncf.quality(ncf.scores(range(ncf.sample.n_users))) == {"RMSE": pytest.approx(np.sqrt(np.mean(np.square(errors))))}
     assert np.array_equal(ncf.candidates([2, 5]), unseen(ncf.sample, [2, 5]))
     assert set(ncf.explainers) == {name for name, e in EXPLAINERS.items() if e.needs == "influence"}
 

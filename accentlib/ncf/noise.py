@@ -133,12 +133,12 @@ def _run(recommender: NCFRecommender, unit: tuple, folder: Path) -> Path:
     path = folder / f"{key}.npz"
     if path.exists():
         return path
-    single_thread()
     ensemble = replicate(recommender.trained, 0, len(pools))
     removed = [np.array([row for r in pool for row in r.rows], dtype=np.int64) for pool in pools]
     data = Ratings.of(recommender.sample.train)
     run = Run(n_steps, seed, average=not anneal, anneal=anneal)
-    average = train(ensemble, data, run, recommender.config, removed, folder / f"{key}.part")
+    with single_thread():
+        average = train(ensemble, data, run, recommender.config, removed, folder / f"{key}.part")
     readings = {"annealed": average} if anneal else {"last": ensemble.parameters, "average": average}
     arrays = {}
     for reading, weights in readings.items():

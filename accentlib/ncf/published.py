@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,7 @@ from accentlib.errors import DataError, InputError
 from accentlib.ncf.ensemble import Ensemble, new_ensemble, unpack
 from accentlib.ncf.model import NCF, NCFConfig, initialise, objective
 from accentlib.ncf.training import Ratings, Run, check_steps, train
-from accentlib.store import ROOT, atomic, digest, load_tensors, provenance, save_tensors
+from accentlib.store import ROOT, digest, load_tensors, provenance, save_provenance, save_tensors
 from accentlib.work import MEMBERS_AT_ONCE, check_device, single_thread, step_progress
 
 MODEL_FILE = ROOT / "data" / "models" / "ncf.safetensors"
@@ -72,8 +71,7 @@ def train_published(
         initialisations=listing,
         **facts,
     )
-    with atomic(path.with_suffix(".provenance.json")) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
+    save_provenance(path, record)
     for chunk in chunks:
         finished_chunk(sample, config, chunk, work_folder).unlink(missing_ok=True)
     return record
@@ -105,13 +103,12 @@ def train_chunk(sample: Sample, config: NCFConfig, seeds: list[int], device: str
     finished = finished_chunk(sample, config, seeds, folder)
     if finished.exists():
         return load_members(finished)
-    single_thread()
     data = Ratings.of(sample.train, device)
     models = [initialise(NCF(sample.n_users, sample.n_items, config.dim), seed) for seed in seeds]
     ensemble = new_ensemble(models, device)
     run = published_run(config)
     checkpoint = folder / f".training-{chunk_key(sample, config, seeds)}.safetensors"
-    with step_progress(f"NCF, initialisations {seeds}", run.steps) as on_step:
+    with single_thread(device), step_progress(f"NCF, initialisations {seeds}", run.steps) as on_step:
         average = train(ensemble, data, run, config, checkpoint=checkpoint, on_step=on_step)
     members = []
     for m, seed in enumerate(seeds):

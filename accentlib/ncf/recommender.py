@@ -19,7 +19,7 @@ from accentlib.ncf.training import AVERAGE_EVERY, Ratings, Run, train
 from accentlib.quality import rmse
 from accentlib.recommender import Protocol, choose_protocol, unseen
 from accentlib.store import digest
-from accentlib.work import MEMBERS_AT_ONCE, check_device, single_thread
+from accentlib.work import check_device, members_at_once, single_thread
 
 PROTOCOLS = {
     "paper": Protocol(
@@ -44,12 +44,12 @@ class NCFRecommender:
     name = "ncf"
     unit = "rating points"
     explainers = ("pure_fia", "fia", "accent")
-    at_once = MEMBERS_AT_ONCE
     facts: dict[str, Any] = {}
 
     def __init__(self, sample: Sample, protocol: Protocol, path: Path = MODEL_FILE, device: str = "cpu"):
         check_device(device)
         self.sample, self.protocol, self.device = sample, protocol, device
+        self.at_once = members_at_once(device)
         self.trained, average, facts = load_published(sample, path)
         last = unpack({k: v[0] for k, v in self.trained.parameters.items()}, sample.n_users)
         self.model: NCF = average if protocol.averaged else last
@@ -75,16 +75,13 @@ class NCFRecommender:
     def in_common(self, item: int, other: int) -> str:
         return ""
 
-    def quality(self) -> dict[str, float]:
+    def quality(self, scores: np.ndarray) -> dict[str, float]:
         test = self.sample.test
-        scores = self.scores(np.arange(self.sample.n_users))
         return {"RMSE": rmse(scores[test["user"], test["item"]], test["rating"])}
 
     def retrain(
         self, removed: list[np.ndarray], users: list[np.ndarray], seed: int, checkpoint: Path
     ) -> list[np.ndarray]:
-        if self.device == "cpu":
-            single_thread()
         if self.protocol.warm:
             ensemble = replicate(self.trained, 0, len(removed))
         else:
@@ -94,6 +91,7 @@ class NCFRecommender:
         data = Ratings.of(self.sample.train, self.device)
         # The shuffles must not be those of the published training: its seed is far from any of these.
         run = Run(self.protocol.steps, seed, average=self.protocol.averaged)
-        weights = train(ensemble, data, run, self.config, removed, checkpoint)
+        with single_thread(self.device):
+            weights = train(ensemble, data, run, self.config, removed, checkpoint)
         models = (unpack({k: v[m].cpu() for k, v in weights.items()}, self.sample.n_users) for m in range(len(removed)))
         return [all_scores(model, torch.as_tensor(u)).numpy() for model, u in zip(models, users, strict=True)]

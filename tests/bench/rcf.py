@@ -22,7 +22,7 @@ from accentlib.rcf.entries import build_entries
 from accentlib.rcf.model import RCF, RCFConfig
 from accentlib.rcf.published import initial, new_model
 from accentlib.rcf.step import Parameters
-from accentlib.rcf.training import Run, TrainingData, epoch_batches, new_member, step
+from accentlib.rcf.training import Run, TrainingData, epoch_batches, new_members, step
 from accentlib.relations import TYPES, Relations, load_relations
 from accentlib.work import single_thread
 
@@ -83,10 +83,10 @@ class Ours:
     """A model that `accentlib` trains."""
 
     def __init__(self, data: TrainingData, start: Parameters):
-        self.data, self.member = data, new_member(start, Run(1, 0), CONFIG)
+        self.data, self.members = data, new_members([start], Run(1, 0), CONFIG)
 
     def step(self, numbers: np.ndarray, rows: torch.Tensor) -> None:
-        step([self.member], self.data, CONFIG, [None], numbers, rows)
+        step(self.members, self.data, CONFIG, None, numbers, rows)
 
 
 def batches(data: TrainingData):
@@ -111,7 +111,7 @@ def step_rows(sample: Sample, data: TrainingData) -> list[Row]:
     same = list(islice(batches(data), PLAIN))
     took = {model: block(model, same)[:0] for model in (ours, project, gather)}
     difference = max(
-        (v - ours.member.parameters[name]).abs().max().item()
+        (v - ours.members[0].parameters[name]).abs().max().item()
         for model in (project, gather)
         for name, v in model.model.state_dict().items()
     )
@@ -131,12 +131,12 @@ def step_rows(sample: Sample, data: TrainingData) -> list[Row]:
 
 def steps_in_this_process(count: int) -> float:
     """Median seconds a step; the data are built once a process."""
-    single_thread()
     sample = load_movielens()
     relations = load_relations(sample)
     data = TrainingData.of(sample, relations)
     model = Ours(data, initial(sample, relations, CONFIG, 0))
-    return float(np.median(block(model, list(islice(batches(data), count)))))
+    with single_thread():
+        return float(np.median(block(model, list(islice(batches(data), count)))))
 
 
 def scaling_rows() -> list[Row]:
@@ -192,6 +192,6 @@ def entry_rows(data: TrainingData) -> list[Row]:
 
 def rcf_rows(sample: Sample, relations: Relations) -> list[Row]:
     """Everything that is measured of RCF; about a minute on a quiet machine."""
-    single_thread()
     data = TrainingData.of(sample, relations)
-    return step_rows(sample, data) + scaling_rows() + entry_rows(data)
+    with single_thread():
+        return step_rows(sample, data) + scaling_rows() + entry_rows(data)

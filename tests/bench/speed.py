@@ -41,14 +41,14 @@ CONFIG = NCFConfig()
 
 def chunk_of_members(sample, seeds, steps):
     """Trains a chunk for `steps` steps in this process; the seconds that the training alone took."""
-    single_thread()
     data = Ratings.of(sample.train)
     ensemble = new_ensemble([initialise(NCF(sample.n_users, sample.n_items), s) for s in seeds])
     removed = [sample.actions(s)[:3] for s in range(len(seeds))]
-    train(ensemble, data, Run(3, 0), CONFIG, removed)
-    begun = time.perf_counter()
-    train(ensemble, data, Run(steps, 0), CONFIG, removed)
-    return time.perf_counter() - begun
+    with single_thread():
+        train(ensemble, data, Run(3, 0), CONFIG, removed)
+        begun = time.perf_counter()
+        train(ensemble, data, Run(steps, 0), CONFIG, removed)
+        return time.perf_counter() - begun
 
 
 def ensemble_seconds(sample, pool, cores) -> float:
