@@ -6,7 +6,7 @@
 Ensemble training: 40 members, one process a core, against one model trained alone with plain
 PyTorch (autograd, torch.optim.Adam; with one thread and with all, the faster counts). Influence: all
 users in one call, against a call with a generic Hessian for each (user, candidate), on some pairs. RCF: see
-`tests.bench.rcf`.
+`tests.bench.rcf`, `tests.bench.rcf_fia` and `tests.bench.rcf_attention`. All of it takes some eight quiet minutes.
 The measurements alternate, so that a machine whose speed drifts slows both alike; medians count.
 """
 
@@ -33,6 +33,7 @@ from accentlib.store import ROOT, provenance, save_table
 from accentlib.work import MEMBERS_AT_ONCE, single_thread
 from tests.bench.rcf import ROUNDS as RCF_ROUNDS
 from tests.bench.rcf import rcf_rows
+from tests.bench.rcf_attention import attention_rows
 from tests.bench.rcf_fia import fia_rows
 
 MEMBERS, STEPS, PLAIN_STEPS, ROUNDS, PAIRS = 40, 100, 200, 5, 20
@@ -151,7 +152,7 @@ def main() -> None:
         ("influence: largest difference", difference, "rating points"),
     ]
     relations = load_relations(sample)
-    rows += rcf_rows(sample, relations) + fia_rows(sample)
+    rows += rcf_rows(sample, relations) + fia_rows(sample) + attention_rows(sample)
     table = pd.DataFrame(rows, columns=["what", "value", "unit"])
     print(table.to_string(index=False, float_format="%.4g"))
     if options.store:
