@@ -19,13 +19,40 @@ def find_browser() -> str | None:
 @pytest.fixture(scope="session")
 def built_book(pytestconfig) -> Path:
     """The folder of the built pages. Built once; a book that is up to date is not built again."""
-    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print("\nThe book, warnings being errors:", flush=True)
-        code = subprocess.run([sys.executable, "-m", "book.tools.build"], cwd=ROOT).returncode
-    if code != 0:
-        pytest.fail("The book was not built: its warnings and errors are printed above.", pytrace=False)
+    command = [sys.executable, "-m", "book.tools.build"]
+    if is_worker(pytestconfig):  # what it prints is not seen
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        said = f"What it said:\n{done.stdout[-20_000:]}\n{done.stderr[-20_000:]}"
+    else:
+        capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled():
+            print("\nThe book, warnings being errors:", flush=True)
+            done = subprocess.run(command, cwd=ROOT)
+        said = "Its warnings and errors are printed above."
+    if done.returncode != 0:
+        pytest.fail(f"The book was not built. {said}", pytrace=False)
     return ROOT / "_build" / "html"
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this is one of several processes that share the tests (pytest-xdist)."""
+    return hasattr(config, "workerinput")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests that share the cores must not each want all of them."""
+    if is_worker(config):
+        import torch
+
+        torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of the built book go to one process, so that it is built once."""
+    for item in items:
+        if item.get_closest_marker("book"):
+            item.add_marker(pytest.mark.xdist_group("book"))
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +73,10 @@ def browser():
         chromium.close()
 
 
-def pytest_unconfigure(config) -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
     """As the very last line, say whether pages were seen in a browser: a skip is easily overlooked."""
+    if is_worker(config):
+        return
     if find_browser() is None:
         print(f"Browser tests were SKIPPED: none of {', '.join(BROWSERS)} was found. Install one to run them.")
     else:

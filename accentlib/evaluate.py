@@ -12,9 +12,10 @@ from statsmodels.stats.proportion import proportion_confint
 
 from accentlib.errors import InputError
 from accentlib.explain import Explanation, check_ks
-from accentlib.explainers import EXPLAINERS, explain
+from accentlib.explainers import EXPLAINERS, applicable, explain
+from accentlib.pools import Removal
 from accentlib.recommender import Recommender, recommendations
-from accentlib.verify import Outcome, Removal, verify
+from accentlib.verify import Outcome, verify
 
 COLUMNS = [
     "recommender", "explainer", "k", "user", "rec", "replacement", "set", "size", "gap", "estimated_gap",
@@ -73,8 +74,9 @@ def explain_users(
     that leaves some user too few items.
     """
     listed = not isinstance(explainers, str) and isinstance(explainers, Iterable) and list(explainers)
-    if not listed or not all(name in recommender.explainers for name in listed):
-        offered = ", ".join(recommender.explainers)
+    allowed = applicable(recommender.explainers)
+    if not listed or not all(name in allowed for name in listed):
+        offered = ", ".join(allowed)
         raise InputError(
             f"explainers is {explainers!r}, but must be a list out of {offered}: those for {recommender.name}."
         )
@@ -106,6 +108,18 @@ def random_removal(one: Explained, size: int, draw: int) -> Removal:
     return Removal(one.user, tuple(sorted(rng.choice(one.actions, size, replace=False).tolist())))
 
 
+def removals_of(explained: Iterable[Explained], random_draws: int) -> tuple[list[Removal], list[Removal]]:
+    """What must be verified: the explanations with each user's control, and the random removals of their sizes."""
+    removals, random = set(), set()
+    for one in explained:
+        removals.add(Removal(one.user, ()))
+        for e in one.explanations.values():
+            if e.found:
+                removals.add(one.removal(e))
+                random |= {random_removal(one, len(e.actions), d) for d in range(random_draws)}
+    return sorted(removals), sorted(random)
+
+
 def evaluate(
     recommender: Recommender,
     explained: list[Explained],
@@ -129,14 +143,8 @@ def evaluate(
     """
     if not isinstance(random_draws, int) or random_draws < 0:
         raise InputError(f"random_draws is {random_draws!r}, but must be a whole number of at least 0.")
-    removals = set()
-    for one in explained:
-        for e in one.explanations.values():
-            if e.found:
-                removals.add(one.removal(e))
-                removals |= {random_removal(one, len(e.actions), d) for d in range(random_draws)}
-        removals.add(Removal(one.user, ()))
-    outcomes = verify(recommender, sorted(removals), seeds, workers, engine, folder)
+    removals, random = removals_of(explained, random_draws)
+    outcomes = verify(recommender, removals, seeds, workers, engine, folder, random)
     users = [one.user for one in explained]
     rows = []
     for one, own, candidates in zip(

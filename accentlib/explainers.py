@@ -1,6 +1,6 @@
 """All searches by name, and what each of them needs to know of a user."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from accentlib.attention import Attention, attention, pure_attention
 from accentlib.errors import InputError
 from accentlib.explain import Explanation, accent, fia, pure_fia
+from accentlib.one_versus_all import one_versus_all
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,15 @@ EXPLAINERS = {
     "pure_fia": Explainer(pure_fia, "influence"),
     "attention": Explainer(attention, "attention"),
     "pure_attention": Explainer(pure_attention, "attention"),
+    "one_versus_all": Explainer(one_versus_all, "influence"),
 }
+
+
+def applicable(explainers: Sequence[str]) -> list[str]:
+    """`explainers`, then all other searches that need nothing but what one of them needs."""
+    needs = {EXPLAINERS[name].needs for name in explainers}
+    others = [name for name, explainer in EXPLAINERS.items() if explainer.needs in needs and name not in explainers]
+    return [*explainers, *others]
 
 
 def explain(name: str, scores: ArrayLike, given: ArrayLike | Attention, ks: Iterable[int]) -> dict[int, Explanation]:

@@ -16,11 +16,13 @@ from accentlib.relations import TYPES
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = {
     "accent": "#0072b2", "fia": "#e69f00", "pure_fia": "#009e73", "attention": "#d55e00", "pure_attention": "#cc79a7",
+    "one_versus_all": "#56b4e9",
 }  # fmt: skip
-MARKERS = {"accent": "o", "fia": "s", "pure_fia": "^", "attention": "D", "pure_attention": "v"}
+MARKERS = {"accent": "o", "fia": "s", "pure_fia": "^", "attention": "D", "pure_attention": "v", "one_versus_all": "P"}
 NAMES = {
     "accent": "ACCENT", "fia": "FIA", "pure_fia": "pure FIA",
     "attention": "attention", "pure_attention": "pure attention",
+    "one_versus_all": "one-versus-all",
 }  # fmt: skip
 GREY = "#555555"
 # Each type of relation also has its own hatching, for print in black and white.

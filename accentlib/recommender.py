@@ -24,10 +24,10 @@ class Protocol:
     state; else it starts from the initialisation. `steps`: how long a retraining is, counted as the recommender
     counts (NCF: Adam's steps). `verdict`: "gap" judges by the retrained gap; "effect" judges by the
     recommender's own gap less what the removal did to the gap under common random numbers. `pool_size`
-    users' sets are left out in one retraining. The explanations verified under it use influences in the mode
+    users' sets are left out in one retraining, of `random_pool_size` users where they are random controls. The explanations verified under it use influences in the mode
     `fia_mode`, one of the recommender's own.
 
-    Raises InputError if `steps` or `pool_size` is no whole number of at least 1.
+    Raises InputError if `steps` or a pool's size is no whole number of at least 1.
     """
 
     name: str
@@ -37,10 +37,11 @@ class Protocol:
     verdict: str
     seeds: tuple[int, ...]
     pool_size: int
+    random_pool_size: int
     fia_mode: str
 
     def __post_init__(self) -> None:
-        for field in ("steps", "pool_size"):
+        for field in ("steps", "pool_size", "random_pool_size"):
             value = getattr(self, field)
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"{field} is {value!r}, but must be a whole number of at least 1.")
@@ -70,7 +71,7 @@ class Recommender(Interface):
     facts: Mapping[str, Any]  # what else a reader must know of a run, such as the data that it used besides ratings
     key: str  # a digest of everything that determines scores and retrainings
     unit: str  # what scores and gaps are measured in, in words: "rating points"
-    explainers: tuple[str, ...]  # those of `accentlib.explainers.EXPLAINERS` that apply to it, in the paper's order
+    explainers: tuple[str, ...]  # the rows of its tables: names out of `accentlib.explainers.EXPLAINERS`
     at_once: int  # how many models one call of `retrain` should train
 
     def scores(self, users: Sequence[int]) -> np.ndarray:

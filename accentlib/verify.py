@@ -8,7 +8,8 @@ model is retrained with nothing removed, on the same shuffles: the control.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,19 +21,12 @@ from tqdm import tqdm
 
 from accentlib.data.files import cache_folder
 from accentlib.errors import InputError
+from accentlib.pools import Removal, make_pools
 from accentlib.recommender import Recommender
 from accentlib.store import atomic, digest
 
 ENGINES = ("loky", "sequential", "dask")
 SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"  # Dask's own
-
-
-@dataclass(frozen=True, order=True)
-class Removal:
-    """Training rows `rows`, ascending, that a retraining leaves out for `user`; none: the control."""
-
-    user: int
-    rows: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -56,38 +50,52 @@ class Unit:
     pools: tuple[tuple[Removal, ...], ...]
 
 
-def make_pools(removals: Sequence[Removal], pool_size: int, seed: int = 0) -> list[tuple[Removal, ...]]:
-    """Splits removals into pools of at most `pool_size`, one set a user, in an order drawn with `seed`.
+@dataclass(frozen=True)
+class Cost:
+    """How many models were retrained, and the seconds that their units took, summed over the workers.
 
-    Duplicates are verified once. Raises InputError if `pool_size` is below 1.
-
-    Derived in book/verification.md.
+    Of a unit that was interrupted only the seconds since it went on are known.
     """
-    if pool_size < 1:
-        raise InputError(f"pool_size is {pool_size}, but must be at least 1.")
-    distinct = sorted(set(removals))
-    pools: list[dict[int, Removal]] = []
-    for place in np.random.default_rng(seed).permutation(len(distinct)):
-        removal = distinct[place]
-        fitting = (pool for pool in pools if len(pool) < pool_size and removal.user not in pool)
-        pool = next(fitting, None)
-        if pool is None:
-            pools.append(pool := {})
-        pool[removal.user] = removal
-    return [tuple(pool.values()) for pool in pools]
+
+    retrainings: int
+    seconds: float
 
 
-def make_units(recommender: Recommender, removals: Sequence[Removal], seeds: Sequence[int]) -> list[Unit]:
-    """The work, in pieces that don't depend on what is already done or on who does them.
+def plan_pools(
+    recommender: Recommender, removals: Sequence[Removal], random: Sequence[Removal], seeds: Sequence[int]
+) -> dict[int, list[tuple[Removal, ...]]]:
+    """The pools of each seed. Pool 0 is the control: nothing removed, every user scored.
 
-    Pool 0 of each seed is the control: nothing removed, every user scored.
+    Explanations and `random` removals are in pools of their own, of `pool_size` and of `random_pool_size` users. They
+    are drawn anew for each seed, so that what other users' removals do to a score averages out, too.
     """
-    control = tuple(Removal(user, ()) for user in sorted({removal.user for removal in removals}))
-    pools = [control, *make_pools([r for r in removals if r.rows], recommender.protocol.pool_size)]
+    protocol, (items, totals) = recommender.protocol, count_actions(recommender)
+    explanations = {r for r in removals if r.rows}
+    others = {r for r in random if r.rows} - explanations
+    control = tuple(Removal(user, ()) for user in sorted({r.user for r in (*removals, *random)}))
+    return {
+        seed: [
+            control,
+            *make_pools(explanations, protocol.pool_size, items, totals, seed),
+            *make_pools(others, protocol.random_pool_size, items, totals, seed),
+        ]
+        for seed in seeds
+    }
+
+
+def count_actions(recommender: Recommender) -> tuple[np.ndarray, np.ndarray]:
+    """The item of each training row [n_rows], and how many actions each item has, all users' [n_items]."""
+    items = recommender.sample.train["item"].to_numpy()
+    rows = np.concatenate([recommender.actions(user) for user in range(recommender.sample.n_users)])
+    return items, np.bincount(items[rows], minlength=recommender.sample.n_items)
+
+
+def make_units(recommender: Recommender, pools: Mapping[int, Sequence[tuple[Removal, ...]]]) -> list[Unit]:
+    """The work, in pieces that don't depend on what is already done or on who does them."""
     units = []
-    for seed in seeds:
-        for first in range(0, len(pools), recommender.at_once):
-            chunk = tuple(pools[first : first + recommender.at_once])
+    for seed, of_seed in pools.items():
+        for first in range(0, len(of_seed), recommender.at_once):
+            chunk = tuple(of_seed[first : first + recommender.at_once])
             parts = [[(r.user, r.rows) for r in pool] for pool in chunk]
             units.append(Unit(digest(recommender.key, seed, parts), seed, first, chunk))
     return units
@@ -99,9 +107,10 @@ def run_unit(recommender: Recommender, unit: Unit, folder: Path) -> Path:
     if not path.exists():
         removed = [np.array([row for r in pool for row in r.rows], dtype=np.int64) for pool in unit.pools]
         users = [np.array([r.user for r in pool]) for pool in unit.pools]
+        begun = time.perf_counter()
         scores = recommender.retrain(removed, users, unit.seed, folder / f"{unit.key}.part")
         with atomic(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, *scores)
+            np.savez(file, *scores, seconds=time.perf_counter() - begun)
     return path
 
 
@@ -112,10 +121,12 @@ def verify(
     workers: int = 2,
     engine: str = "loky",
     folder: Path | None = None,
+    random: Sequence[Removal] = (),
 ) -> dict[tuple[Removal, int], Outcome]:
     """Retrains without each removal, once a seed, and returns the scores found: {(removal, seed): outcome}.
 
-    The control of a user is the removal of no rows. Finished units lie in `folder` (by default in the
+    The control of a user is the removal of no rows. `random` are removals that only serve as controls; their pools
+    may be larger. Finished units lie in `folder` (by default in the
     cache) under keys made of all that determines them, so a killed run goes on where it was and ends
     in the same results. `engine` is joblib's: its own workers, none, or a Dask cluster, whose workers
     must share `folder`: the one that a `dask.distributed.Client` made before is connected to, else the one
@@ -124,16 +135,27 @@ def verify(
     Raises InputError for an unknown or missing engine, no workers, seeds that are not distinct whole
     numbers from 0, no removals, or removals of rows that are not the user's.
     """
+    check_seeds(seeds)
+    check_removals(recommender, [*removals, *random])
+    return retrain_pools(recommender, plan_pools(recommender, removals, random, seeds), workers, engine, folder)
+
+
+def retrain_pools(
+    recommender: Recommender,
+    pools: Mapping[int, Sequence[tuple[Removal, ...]]],
+    workers: int = 2,
+    engine: str = "loky",
+    folder: Path | None = None,
+) -> dict[tuple[Removal, int], Outcome]:
+    """What `verify` does, for pools that are given: {seed: pools}, each a tuple of removals of distinct users."""
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}, but must be one of {', '.join(ENGINES)}.")
     if workers < 1:
         raise InputError(f"workers is {workers}, but must be at least 1.")
-    check_seeds(seeds)
-    check_removals(recommender, removals)
     cluster = dask_cluster() if engine == "dask" else nullcontext()
-    folder = Path(folder or cache_folder() / "retrainings")
+    folder = results_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    units = make_units(recommender, removals, seeds)
+    units = make_units(recommender, pools)
     todo = [unit for unit in units if not (folder / f"{unit.key}.npz").exists()]
     with cluster, parallel_config(backend=engine, n_jobs=workers):
         jobs = (delayed(run_unit)(recommender, unit, folder) for unit in todo)
@@ -147,6 +169,22 @@ def verify(
                 for removal, scores in zip(pool, stored[f"arr_{place}"], strict=True):
                     found[removal, unit.seed] = Outcome(scores, unit.first_pool + place)
     return found
+
+
+def results_folder(folder: Path | None) -> Path:
+    """Where finished units lie: `folder`, or a place in the cache."""
+    return Path(folder or cache_folder() / "retrainings")
+
+
+def cost(
+    recommender: Recommender, pools: Mapping[int, Sequence[tuple[Removal, ...]]], folder: Path | None = None
+) -> Cost:
+    """What retraining these pools has cost. Raises FileNotFoundError if one of them is not finished."""
+    seconds = 0.0
+    for unit in make_units(recommender, pools):
+        with np.load(results_folder(folder) / f"{unit.key}.npz") as stored:
+            seconds += float(stored["seconds"])
+    return Cost(sum(map(len, pools.values())), seconds)
 
 
 def dask_cluster() -> AbstractContextManager:

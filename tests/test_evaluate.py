@@ -6,11 +6,12 @@ import pytest
 
 from accentlib.errors import InputError
 from accentlib.evaluate import (
-    COLUMNS, choose_users, evaluate, explain_users, interval, per_explanation, random_removal, summarise,
+    COLUMNS, choose_users, evaluate, explain_users, interval, per_explanation, random_removal, removals_of, summarise,
 )  # fmt: skip
 from accentlib.ncf import protocol_named
 from accentlib.recommender import recommendations
-from accentlib.verify import Removal, verify
+from accentlib.pools import Removal
+from accentlib.verify import verify
 from tests.small import EXPLAINERS, KS, SEEDS, small_recommender, small_table
 
 
@@ -58,10 +59,8 @@ def test_rows_are_what_the_retrainings_gave(recommender, table, folder):
             "random-1": random_removal(one, int(row["size"]), 0),
         }[row["control"]]  # fmt: skip
         assert len(removed.rows) == (0 if row["control"] == "placebo" else row["size"])
-        everything = [e_removal for one_ in explained for e in one_.explanations.values() if e.found
-                      for e_removal in (one_.removal(e), random_removal(one_, len(e.actions), 0))]  # fmt: skip
-        everything += [Removal(u, ()) for u in range(sample.n_users)]
-        outcomes = verify(recommender, sorted(set(everything)), SEEDS, 1, "sequential", folder / "runs")
+        removals, random = removals_of(explained, 1)
+        outcomes = verify(recommender, removals, SEEDS, 1, "sequential", folder / "runs", random)
         after, base = outcomes[removed, row["seed"]].scores, outcomes[Removal(user, ()), row["seed"]].scores
         rec, replacement = codes[row["rec"]], codes[row["replacement"]]
         gap = lambda s: s[rec] - s[replacement]  # noqa: E731
@@ -128,7 +127,7 @@ def test_choosing_users(recommender):
 @pytest.mark.parametrize(
     ("explainers", "ks", "message"),
     [
-        (["magic"], [5], r"explainers is \['magic'\], but must be a list out of pure_fia, fia, accent: those for ncf"),
+        (["magic"], [5], r"explainers is \['magic'\], but must be a list out of pure_fia, fia, accent, one_versus_all: those for ncf"),
         (["fia", "attention"], [5], r"explainers is \['fia', 'attention'\], but must be a list out of pure_fia"),
         ([], [5], r"explainers is \[\], but must be a list"),
         ("accent", [5], "explainers is 'accent', but must be a list"),
@@ -155,7 +154,7 @@ def test_recommendations_are_the_best_unseen_items(recommender):
         recommendations(recommender, users, 0)
 
 
-@pytest.mark.parametrize("field", ["steps", "pool_size"])
+@pytest.mark.parametrize("field", ["steps", "pool_size", "random_pool_size"])
 @pytest.mark.parametrize("value", [0, 1.5, "1e4"])
 def test_a_protocol_refuses_a_value_that_it_cannot_have(field, value):
     with pytest.raises(InputError, match=f"{field} is {value!r}, but must be a whole number of at least 1"):

@@ -241,7 +241,7 @@ def test_too_little_to_search_is_said(name):
 
 @pytest.mark.parametrize("name", BY_INFLUENCE)
 def test_a_k_beyond_the_candidates_means_all_of_them(name):
-    scores, influence = [2.0, 1.5, 1.0], [[0.4, 0.3, 0.1], [0.4, 0.3, 0.1], [-1, 0, 0]]
+    scores, influence = [2.0, 1.5, 1.0], [[0.4, 0.3, 0.1], [0.3, 0.3, 0.1], [-1, 0, 0]]
     result = explain(name, scores, influence, [3, 50])
     assert result[50].found
     assert result[50].k == 50
@@ -297,3 +297,45 @@ def test_the_lead_is_over_the_best_of_the_others_among_the_first_k():
     assert lead(scores, 3).tolist() == [1.0, -1.0] and lead(scores, 2).tolist() == [2.0, -1.0]
     assert lead(scores, 50).tolist() == [-4.0, -1.0]
     assert lead(scores[0], 3) == 1.0 and lead(scores[:, :1], 3).tolist() == [np.inf, np.inf]
+
+
+def test_one_versus_all_lets_the_second_change():
+    """Worked by hand: action 0 is the best against item 1, and brings item 2 up; against item 2 action 2 is the best."""
+    scores, influence = [1.0, 0.9, 0.7], [[0.3, 0.0, 0.3], [0.25, 0.0, 0.3], [-0.05, 0.0, 0.1]]
+    influence[1][0] = 0.3 - 0.08
+    found = explain("one_versus_all", scores, influence, [2, 3])
+    assert found[2].failure == NOT_POSITIVE  # 0.02 of the gap are left, and no other action narrows it
+    assert (found[3].actions, found[3].replacement) == ((0,), 2)
+    scores[2] = 0.4
+    longer = explain("one_versus_all", scores, influence, [3])[3]
+    assert longer.failure == NOT_POSITIVE  # after action 0 item 1 is second still
+    influence[0][1] = 0.01
+    assert explain("one_versus_all", scores, influence, [3])[3].failure == NOT_POSITIVE
+    influence[0][1] = 0.05
+    longer = explain("one_versus_all", scores, influence, [3])[3]
+    assert (longer.actions, longer.replacement) == ((0, 1), 1) and longer.effects == pytest.approx((0.08, 0.05))
+
+
+@given(cases(distinct=True), st.sampled_from(KS))
+def test_one_versus_all_is_accent_when_there_is_one_replacement(case, k):
+    scores, influence = case[0][:2], case[1][:2]
+    ours, accents = explain("one_versus_all", scores, influence, [k])[k], explain("accent", scores, influence, [k])[k]
+    if accents.found:
+        assert ours.actions == accents.actions
+    else:
+        assert not ours.found or len(ours.actions) == influence.shape[1]  # the whole history
+
+
+@given(cases(), st.sampled_from(KS))
+def test_one_versus_all_takes_the_best_step_each_time(case, k):
+    scores, influence = case
+    found = explain("one_versus_all", scores, influence, [k])[k]
+    left, now = list(range(influence.shape[1])), scores
+    for z in found.actions:
+        assert lead(now, k) >= 0
+        second = max(range(1, len(now[:k])), key=lambda i: now[i])
+        assert z == max(left, key=lambda z: influence[0, z] - influence[second, z])
+        assert influence[0, z] > influence[second, z]
+        left.remove(z)
+        now = now - influence[:, z]
+    assert not found.found or lead(now, k) < 0

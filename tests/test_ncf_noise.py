@@ -7,7 +7,8 @@ from accentlib.evaluate import choose_users, explain_users
 from accentlib.ncf import noise
 from accentlib.ncf.noise import measure_noise, study_users
 from accentlib.recommenders import load_recommender
-from accentlib.verify import Removal, verify
+from accentlib.pools import Removal
+from accentlib.verify import verify
 from tests.small import small_recommender
 
 SEEDS = [0, 1]

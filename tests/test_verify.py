@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from accentlib.errors import InputError
 from accentlib.ncf import NCF, NCFRecommender, Ratings, Run, all_scores, initialise, train
 from accentlib.ncf.ensemble import new_ensemble, unpack
+from accentlib.pools import Removal
 from accentlib.store import load_tensors, save_tensors
-from accentlib.verify import Removal, make_pools, make_units, verify
+from accentlib.verify import cost, make_units, plan_pools, verify
 from tests.small import small_recommender
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,23 +37,6 @@ def removal(recommender, user, places):
     return Removal(user, tuple(int(r) for r in recommender.actions(user)[list(places)]))
 
 
-removals = st.lists(st.builds(Removal, st.integers(0, 6), st.tuples(st.integers(0, 9))), max_size=25)
-
-
-@settings(max_examples=80, deadline=None)
-@given(removals, st.integers(1, 8), st.integers(0, 3))
-def test_pools_hold_every_set_once_and_one_set_a_user(wanted, pool_size, seed):
-    pools = make_pools(wanted, pool_size, seed)
-    assert sorted(r for pool in pools for r in pool) == sorted(set(wanted))
-    for pool in pools:
-        assert 1 <= len(pool) <= pool_size
-        assert len({r.user for r in pool}) == len(pool)
-    assert pools == make_pools(list(reversed(wanted)), pool_size, seed)
-
-
-def test_pool_size_must_be_positive():
-    with pytest.raises(InputError, match="pool_size is 0, but must be at least 1"):
-        make_pools([], 0)
 
 
 def test_a_pool_of_one_is_a_retraining_without_those_rows(recommender, folder, tmp_path):
@@ -101,7 +83,7 @@ def test_the_key_knows_what_determines_a_retraining(recommender, folder):
     save_tensors(folder / "other.safetensors", tensors | {"average.b3": tensors["average.b3"] + 1}, facts)
     other = NCFRecommender(other.sample, other.protocol, folder / "other.safetensors")
     wanted = [removal(recommender, 0, [0])]
-    keys = {make_units(r, w, [s])[0].key for r, w, s in [
+    keys = {make_units(r, plan_pools(r, w, [], [s]))[0].key for r, w, s in [
         (recommender, wanted, 0),
         (recommender, wanted, 1),
         (recommender, [removal(recommender, 0, [1])], 0),
@@ -111,6 +93,32 @@ def test_the_key_knows_what_determines_a_retraining(recommender, folder):
         (other, wanted, 0),
     ]}  # fmt: skip
     assert len(keys) == 7
+
+
+def test_every_seed_has_other_pools_and_random_removals_pools_of_their_own(recommender):
+    wanted = [removal(recommender, user, [place]) for user in range(14) for place in range(2)]
+    random = [removal(recommender, user, [place]) for user in range(14) for place in (1, 2, 3)]
+    plan = plan_pools(recommender, wanted, random, [0, 1])
+    assert plan[0] != plan[1] and plan == plan_pools(recommender, wanted[::-1], random[::-1], [0, 1])
+    for pools in plan.values():
+        control, pools = pools[0], pools[1:]
+        assert control == tuple(Removal(user, ()) for user in range(14))
+        assert sorted(r for pool in pools for r in pool) == sorted({*wanted, *random})
+        kinds = [{r in wanted for r in pool} for pool in pools]
+        assert all(len(kind) == 1 for kind in kinds), "an explanation is also a random removal of place 1"
+        limits = {True: recommender.protocol.pool_size, False: recommender.protocol.random_pool_size}
+        assert all(len(pool) <= limits[kind.pop()] for pool, kind in zip(pools, kinds, strict=True))
+
+
+def test_the_cost_of_pools_is_what_their_units_took(recommender, tmp_path):
+    wanted = [removal(recommender, user, [0]) for user in range(8)]
+    plan = plan_pools(recommender, wanted, [], [0, 1])
+    with pytest.raises(FileNotFoundError):
+        cost(recommender, plan, tmp_path)
+    verify(recommender, wanted, [0, 1], engine="sequential", folder=tmp_path)
+    found = cost(recommender, plan, tmp_path)
+    stored = [np.load(path)["seconds"] for path in tmp_path.glob("*.npz")]
+    assert found.retrainings == len(plan[0]) + len(plan[1]) and found.seconds == pytest.approx(sum(stored))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from accentlib.recommender import Protocol, choose_protocol
 from accentlib.recommenders import BuiltIn, Option
 
 PROTOCOLS = {
-    "steady": Protocol("steady", False, False, 3, "effect", (0, 1), 5, "left out"),
-    "paper": Protocol("paper", False, False, 3, "gap", (0,), 1, "left out"),
+    "steady": Protocol("steady", False, False, 3, "effect", (0, 1), 5, 7, "left out"),
+    "paper": Protocol("paper", False, False, 3, "gap", (0,), 1, 1, "left out"),
 }
 ENTRY = BuiltIn("tests.toy", {"epochs": Option(50, 1, "passes"), "seed": Option(0, 0, "of the films")}, {})
 

@@ -25,7 +25,8 @@ from accentlib.ncf.model import all_scores
 from accentlib.ncf.recommender import NCFRecommender, protocol_named
 from accentlib.ncf.training import Ratings, Run, train
 from accentlib.store import ROOT, atomic, digest, provenance, save_table
-from accentlib.verify import Removal, make_pools
+from accentlib.verify import count_actions
+from accentlib.pools import Removal, make_pools
 from accentlib.work import MEMBERS_AT_ONCE, single_thread
 
 RESULTS = ROOT / "data" / "results" / "ncf_noise.csv"
@@ -85,7 +86,7 @@ def measure_noise(
     units = []
     for pool_size, n_steps, anneal in plan:
         everyone = tuple(Removal(r.user, ()) for r in removals)
-        pools = [everyone, *make_pools(removals, pool_size)]
+        pools = [everyone, *make_pools(removals, pool_size, *count_actions(recommender))]
         for seed in seeds:
             for first in range(0, len(pools), MEMBERS_AT_ONCE):
                 units.append((pool_size, n_steps, anneal, seed, tuple(pools[first : first + MEMBERS_AT_ONCE])))

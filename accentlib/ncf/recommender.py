@@ -24,11 +24,11 @@ from accentlib.work import check_device, members_at_once, single_thread
 PROTOCOLS = {
     "paper": Protocol(
         name="paper", averaged=False, warm=True, steps=120_000, verdict="gap",
-        seeds=(0, 1, 2, 3, 4), pool_size=1, fia_mode="paper",
+        seeds=(0, 1, 2, 3, 4), pool_size=1, random_pool_size=1, fia_mode="paper",
     ),
     "steady": Protocol(
         name="steady", averaged=True, warm=True, steps=10_000, verdict="effect",
-        seeds=(0, 1), pool_size=4, fia_mode="exact",
+        seeds=(0, 1), pool_size=4, random_pool_size=16, fia_mode="exact",
     ),
 }  # fmt: skip
 

@@ -31,11 +31,11 @@ from accentlib.work import check_device, members_at_once, single_thread
 PROTOCOLS = {
     "paper": Protocol(
         name="paper", averaged=False, warm=False, steps=4750, verdict="gap",
-        seeds=(0, 1, 2, 3, 4), pool_size=1, fia_mode="paper",
+        seeds=(0, 1, 2, 3, 4), pool_size=1, random_pool_size=1, fia_mode="paper",
     ),
     "steady": Protocol(
         name="steady", averaged=False, warm=False, steps=1425, verdict="effect",
-        seeds=(0, 1), pool_size=15, fia_mode="shared",
+        seeds=(0, 1), pool_size=15, random_pool_size=60, fia_mode="shared",
     ),
 }  # fmt: skip
 

@@ -41,7 +41,7 @@ RCF_PARAGRAPH = """# The experiment with RCF
 
 This page is {doc}`evaluate` with other parameters: the recommender is RCF, and all five explainers apply to it. So that the
 book is built within minutes, each retraining takes 15 epochs instead of the paper's 50, and the recommender that is explained was trained
-as long ({doc}`../book/rcf` says why that is fair); one retraining leaves out the sets of all 40 users at once, with one shuffle; and
+as long ({doc}`../book/rcf` says why that is fair); one retraining leaves out the sets of up to 40 users, with one shuffle; and
 there is no random control. {doc}`../book/results` shows a stored run with smaller pools, two shuffles and random removals.
 """
 
