@@ -46,7 +46,7 @@ book: env  ## build the book into _build/html, warnings being errors
 	@$(PY) -m book.tools.build
 
 test: env  ## check everything: library, notebooks, book, pages (ARGS="..." goes to pytest)
-	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 evaluate: env  ## run the experiment, e.g. ARGS="-p users 10 -o run.ipynb" (ARGS=--list lists the parameters)
 	@$(PY) -m accentlib evaluate $(ARGS)

@@ -47,12 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
         torch.set_num_threads(1)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of the built book go to one process, so that it is built once."""
-    for item in items:
-        if item.get_closest_marker("book"):
-            item.add_marker(pytest.mark.xdist_group("book"))
+    """The tests of the built book come first: what they wait for takes longest."""
+    items.sort(key=lambda item: item.get_closest_marker("book") is None)
 
 
 @pytest.fixture(scope="session")

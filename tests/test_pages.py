@@ -1,17 +1,66 @@
-"""The built pages in a headless browser, on a desktop's width and a phone's. The network is cut off."""
+"""The built pages: clean, and seen in a headless browser, on a desktop's width and a phone's. The network is cut off.
+
+All that needs the built book is in this file, so that one process builds it while another does the other tests.
+"""
 
 import re
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 
 from book.tools.chapters import ROOT, chapters
 
-pytestmark = [pytest.mark.book, pytest.mark.browser]
+pytestmark = pytest.mark.book
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PAGES = [path.relative_to(ROOT).with_suffix(".html").as_posix() for path in chapters()]
 TITLE = "ACCENT: counterfactual explanations for recommenders"
+
+
+def faults(html: str) -> list[str]:
+    """What a reader must not meet in a page."""
+    page = BeautifulSoup(html, "html.parser").find("article") or BeautifulSoup(html, "html.parser")
+    found = []
+    for image in page.find_all("img"):
+        alt = (image.get("alt") or "").strip()
+        # without an alt text of its own, an image gets its file's name
+        if len(alt) < 10 or "_images/" in alt:
+            found.append(f"no alt text: {image.get('src')}")
+    for kind in ("stderr", "traceback"):
+        found += [f"{kind}: {block.get_text()[:80]}" for block in page.select(f".output.{kind}")]
+    for wrong in (r"Traceback \(most recent", r"\d+%\|", r"\bit/s\]", r"<Figure size \d+x\d+", r"<Axes: "):
+        outputs = "\n".join(output.get_text() for output in page.select(".cell_output"))
+        found += [f"in an output: {match.group()}" for match in re.finditer(wrong, outputs)]
+    return found
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_clean(built_book, name):
+    assert faults((built_book / name).read_text(encoding="utf-8")) == []
+
+
+def test_all_chapters_and_nothing_else_are_pages(built_book):
+    found = {p.relative_to(built_book).as_posix() for d in ("book", "notebooks") for p in built_book.glob(f"{d}/*.html")}
+    assert found == set(PAGES)
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<img src="a.png">',
+        '<img src="a.png" alt="">',
+        '<img src="../_images/a.png" alt="../_images/a.png">',
+        '<div class="output stderr">UserWarning: mind this</div>',
+        '<div class="output traceback">KeyError</div>',
+        '<div class="cell_output">Traceback (most recent call last):</div>',
+        '<div class="cell_output"> 40%|####      | 4/10 [00:01]</div>',
+        '<div class="cell_output">&lt;Figure size 640x480 with 1 Axes&gt;</div>',
+    ],
+)
+def test_each_fault_is_found(html):
+    assert len(faults(html)) == 1
+    assert faults('<img src="../_images/a.png" alt="Gap against set size">') == []
 
 
 @pytest.fixture
@@ -41,6 +90,7 @@ def overflow(page) -> int:
     return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_opens_and_fits_a_phone(page, built_book, name):
     visit(page, built_book, name, PHONE)
@@ -51,12 +101,14 @@ def test_a_page_opens_and_fits_a_phone(page, built_book, name):
     assert page.errors == []
 
 
+@pytest.mark.browser
 def test_the_first_page_is_found_from_the_folder(page, built_book):
     visit(page, built_book, "index.html")
     page.wait_for_url("**/book/index.html")
     assert page.get_by_role("link", name="Results").first.is_visible()
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_the_results_table_is_seen(page, built_book, size):
     visit(page, built_book, "book/results.html", size)
@@ -69,6 +121,7 @@ def test_the_results_table_is_seen(page, built_book, size):
     assert overflow(page) <= 0
 
 
+@pytest.mark.browser
 def test_a_figure_keeps_its_white_sheet_in_dark_mode(page, built_book):
     name = next(name for name in PAGES if "<img" in article(built_book / name))
     visit(page, built_book, name)
@@ -79,6 +132,7 @@ def test_a_figure_keeps_its_white_sheet_in_dark_mode(page, built_book):
     assert figure.evaluate("e => e.complete && e.naturalWidth > 0")
 
 
+@pytest.mark.browser
 def test_a_solution_is_folded_until_it_is_asked_for(page, built_book):
     name = next(name for name in PAGES if 'class="solution dropdown' in article(built_book / name))
     visit(page, built_book, name)
@@ -93,6 +147,7 @@ def article(path: Path) -> str:
     return path.read_text(encoding="utf-8").partition("<article")[2].partition("</article>")[0]
 
 
+@pytest.mark.browser
 def test_an_error_and_an_overflow_are_noticed(page, tmp_path):
     bad = tmp_path / "bad.html"
     bad.write_text("<div style='width: 2000px'>wide</div><img src='no.png'><script>nothing()</script>")
