@@ -10,10 +10,10 @@ CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env data pairs book test evaluate serve clean
+.PHONY: help env data pairs book test evaluate table1 serve clean
 
 help:  ## list what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 env:  ## make the environment in .venv (quick when it is there)
 	@wanted=$$({ cat requirements.txt pyproject.toml; pwd; } | cksum); \
@@ -50,6 +50,9 @@ test: env  ## check everything: library, notebooks, book, pages (ARGS="..." goes
 
 evaluate: env  ## run the experiment, e.g. ARGS="-p users 10 -o run.ipynb" (ARGS=--list lists the parameters)
 	@$(PY) -m accentlib evaluate $(ARGS)
+
+table1: env  ## run the paper's Table 1 for all users: hours; stopped, it goes on where it was (ARGS="--run ncf-steady")
+	@$(PY) -m accentlib table1 $(ARGS)
 
 serve: env  ## show the built book at http://localhost:8000
 	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html 8000

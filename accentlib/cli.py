@@ -73,6 +73,17 @@ def parser() -> argparse.ArgumentParser:
                           help="where the executed notebook goes (default: evaluate-run.ipynb)")  # fmt: skip
     evaluate.add_argument("--list", action="store_true", help="list the parameters and their defaults")
 
+    table1 = command(
+        "table1", run_table1, "Run the paper's Table 1: all users, all rows, verified. Takes hours, goes on where it was.",
+        "table1 --run ncf-steady --workers 2",
+    )  # fmt: skip
+    table1.add_argument("--run", dest="runs", action="append", metavar="RECOMMENDER-PROTOCOL",
+                        help="only this run, such as ncf-steady; may be repeated (default: all)")  # fmt: skip
+    table1.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    table1.add_argument("--engine", default="loky", help="who does the work: loky (default), sequential or dask")
+    table1.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    table1.add_argument("--output", type=Path, help="the CSV to write, the runs' tables beside it (default: the stored one)")
+
     study = command(
         "study", run_study, "Repeat one of the book's stored studies.", "study noise --workers 2",
     )  # fmt: skip
@@ -183,6 +194,20 @@ def parameter(name: str, value: str) -> object:
         return yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise InputError(f"The value {value!r} of {name} is not YAML, such as 10, [5, 10] or all.") from error
+
+
+def run_table1(options) -> None:
+    from accentlib.data import load_movielens
+    from accentlib.table1 import RESULTS, RUNS, run_all
+
+    named = {f"{run.recommender}-{run.protocol}": run for run in RUNS}
+    for name in options.runs or ():
+        if name not in named:
+            raise InputError(f"--run is {name}, but must be one of {', '.join(named)}.")
+    runs = [named[name] for name in options.runs or named]
+    path = options.output or RESULTS
+    table = run_all(load_movielens(), path, runs, options.workers, options.engine, options.device)
+    print(f"{len(table)} rows are in {path}")
 
 
 def run_study(options) -> None:

@@ -72,7 +72,10 @@ def run_study(sample: Sample, path: Path = RESULTS, workers: int = 2, parts: Seq
 
 
 def draw(explained: Sequence[Explained], n: int, seed: int = DRAWN_WITH) -> tuple[list[Chosen], list[Chosen]]:
-    """`n` explanations of as many users, equally many of each class of `SIZES`, and one of every other user."""
+    """`n` explanations of as many users, equally many of each class of `SIZES`, and one of every other user.
+
+    Where a class has too few, the next ones have more, and at last any.
+    """
     rng = np.random.default_rng(seed)
     found = [
         (one, name, k) for one in explained for (name, k), e in one.explanations.items() if e.found
@@ -80,10 +83,11 @@ def draw(explained: Sequence[Explained], n: int, seed: int = DRAWN_WITH) -> tupl
     found = [found[place] for place in rng.permutation(len(found))]
     sizes = np.searchsorted(SIZES, [len(explanation(chosen).actions) for chosen in found], side="right")
     drawn: dict[int, Chosen] = {}
-    for turn in range(len(SIZES) + 1):
-        wanted = n * (turn + 1) // (len(SIZES) + 1)
+    n_classes = len(SIZES) + 1
+    for turn in range(n_classes + 1):
+        wanted = n * min(turn + 1, n_classes) // n_classes
         for chosen, size in zip(found, sizes, strict=True):
-            if len(drawn) < wanted and size == turn and chosen[0].user not in drawn:
+            if len(drawn) < wanted and turn in (size, n_classes) and chosen[0].user not in drawn:
                 drawn[chosen[0].user] = chosen
     others: dict[int, Chosen] = {}
     for chosen in found:

@@ -65,8 +65,9 @@ RECOMMENDERS = {
 
 
 def studies() -> dict[str, str]:
-    """The module of every recommender's every study, by the study's name."""
-    return {name: module for built_in in RECOMMENDERS.values() for name, module in built_in.studies.items()}
+    """The module of every study, of any recommender or of all, by the study's name."""
+    of_one = {name: module for built_in in RECOMMENDERS.values() for name, module in built_in.studies.items()}
+    return of_one | {"pools": "accentlib.pool_study"}
 
 
 def package(name: str) -> ModuleType:

@@ -117,10 +117,17 @@ def provenance(
 
 
 def save_table(path: Path, table: pd.DataFrame, facts: dict) -> None:
-    """A data frame as CSV with its provenance beside it, `<name>.provenance.json`."""
+    """A data frame as CSV, or as Parquet by the path's ending, with its provenance beside it, `<name>.provenance.json`.
+
+    Six digits of a number are kept (Parquet: single precision, about seven).
+    """
     path = Path(path)
     with atomic(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        if path.suffix == ".parquet":
+            single = {name: "float32" for name in table.select_dtypes("float64")}
+            table.astype(single).to_parquet(temporary, index=False, compression="zstd")
+        else:
+            table.to_csv(temporary, index=False, float_format="%.6g")
     save_provenance(path, facts)
 
 
@@ -128,3 +135,12 @@ def save_provenance(path: Path, facts: dict) -> None:
     """What is known of the file at `path`, beside it: `<name>.provenance.json`."""
     with atomic(Path(path).with_suffix(".provenance.json")) as temporary:
         temporary.write_text(json.dumps(facts, indent=2, default=str) + "\n")
+
+
+def load_provenance(path: Path) -> dict:
+    """What `save_provenance` stored of the file at `path`; DataError if it can't be read."""
+    beside = Path(path).with_suffix(".provenance.json")
+    try:
+        return json.loads(beside.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{beside}, the provenance of {Path(path).name}, can't be read ({error}).") from error

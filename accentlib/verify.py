@@ -135,6 +135,7 @@ def verify(
     Raises InputError for an unknown or missing engine, no workers, seeds that are not distinct whole
     numbers from 0, no removals, or removals of rows that are not the user's.
     """
+    check_engine(engine, workers)
     check_seeds(seeds)
     check_removals(recommender, [*removals, *random])
     return retrain_pools(recommender, plan_pools(recommender, removals, random, seeds), workers, engine, folder)
@@ -148,10 +149,7 @@ def retrain_pools(
     folder: Path | None = None,
 ) -> dict[tuple[Removal, int], Outcome]:
     """What `verify` does, for pools that are given: {seed: pools}, each a tuple of removals of distinct users."""
-    if engine not in ENGINES:
-        raise InputError(f"engine is {engine!r}, but must be one of {', '.join(ENGINES)}.")
-    if workers < 1:
-        raise InputError(f"workers is {workers}, but must be at least 1.")
+    check_engine(engine, workers)
     cluster = dask_cluster() if engine == "dask" else nullcontext()
     folder = results_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -205,6 +203,14 @@ def dask_cluster() -> AbstractContextManager:
         return Client(address)
     except (OSError, ValueError) as error:
         raise InputError(f"{SCHEDULER_VARIABLE} is {address!r}, where no Dask scheduler answers ({error}).") from error
+
+
+def check_engine(engine: str, workers: int) -> None:
+    """Raises InputError unless `engine` is one of `ENGINES` and there are workers."""
+    if engine not in ENGINES:
+        raise InputError(f"engine is {engine!r}, but must be one of {', '.join(ENGINES)}.")
+    if workers < 1:
+        raise InputError(f"workers is {workers}, but must be at least 1.")
 
 
 def check_seeds(seeds: Sequence[int]) -> None:

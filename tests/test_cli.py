@@ -86,6 +86,8 @@ def test_every_user_and_explainer_has_words(sample, explained):
         (["train", "--steps", "0"], 2, "--steps is 0, but must be at least 1"),
         (["train", "--workers", "0"], 2, "--workers is 0, but must be at least 1"),
         (["study", "silence"], 2, "invalid choice: 'silence'"),
+        (["table1", "--run", "ncf"], 2, "--run is ncf, but must be one of ncf-steady, rcf-steady, ncf-paper, rcf-paper"),
+        (["table1", "--engine", "slurm"], 2, "engine is 'slurm', but must be one of loky, sequential, dask"),
         (["evaluate", "-p", "user", "3"], 2, "There is no parameter 'user'; there are recommender, explainers"),
         (["evaluate", "-p", "ks", "[5"], 2, "The value '[5' of ks is not YAML"),
         (["train", "--steps", "5"], 2, "steps is 5, too few to average weights"),

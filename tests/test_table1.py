@@ -1,0 +1,135 @@
+"""Table 1: the runs, what they come to, and the paper's tests on them."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest, ttest_rel
+
+from accentlib import recommenders, table1
+from accentlib.errors import DataError, InputError
+from accentlib.evaluate import evaluate, explain_users, per_explanation, summarise
+from accentlib.paper import KS, paper_table
+from accentlib.recommenders import load_recommender
+from accentlib.significance import compare, p_more, p_smaller
+from accentlib.store import load_provenance
+from accentlib.table1 import COLUMNS, RUNS, FullRun, assemble, run_all, tidy_path
+from accentlib.verify import ENGINES
+from tests import toy
+from tests.small import small_sample
+
+TOYS = (FullRun("toy", "steady", (0, 1), 4, 6), FullRun("toy", "paper", (0,), 3, 5))
+
+
+@pytest.fixture
+def toys(monkeypatch, tmp_path):
+    monkeypatch.setitem(recommenders.RECOMMENDERS, "toy", toy.ENTRY)
+    monkeypatch.setenv("ACCENT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(table1, "RUNS", TOYS)
+    return small_sample(n_items=60)
+
+
+def test_the_paper_has_eight_rows_at_three_k():
+    table = paper_table()
+    assert len(table) == 24 and table.drop_duplicates(["recommender", "explainer", "k"]).shape == table.shape
+    best = table[table["explainer"] == "accent"].groupby("recommender")["paper_cf_set_size"].max()
+    assert best.to_dict() == {"ncf": 4.73, "rcf": 2.83}
+
+
+def test_every_run_is_there_with_at_least_two_seeds():
+    assert {(run.recommender, run.protocol) for run in RUNS} == {(r, p) for r in ("ncf", "rcf") for p in ("steady", "paper")}
+    assert all(len(run.seeds) >= 2 for run in RUNS)
+
+
+def test_runs_are_stored_one_by_one_and_come_to_a_table(toys, tmp_path):
+    path = tmp_path / "results" / "table1.csv"
+    first = run_all(toys, path, TOYS[:1], 1, "sequential")
+    assert set(first["protocol"]) == {"steady"} and tidy_path(TOYS[0], path).name == "table1-toy-steady.parquet"
+    whole = run_all(toys, path, TOYS[1:], 1, "sequential")
+    assert list(whole) == COLUMNS and len(whole) == 2 * len(toy.Toy.explainers) * len(KS)
+    assert set(whole["seeds"]) == {1, 2} and set(whole["pool_size"]) == {3, 4} and set(whole["n_users"]) == {14}
+    stored = pd.read_csv(path)
+    assert np.allclose(stored["cf_percentage"], whole["cf_percentage"], rtol=1e-5)
+    facts = load_provenance(path)
+    assert [run["file"] for run in facts["runs"]] == [tidy_path(run, path).name for run in TOYS]
+    assert all(run["cost"]["retrainings"] > 3 for run in facts["runs"])
+    # by another way: the same users, explained and verified by hand
+    run = TOYS[0]
+    model = load_recommender("toy", toys, "steady", pool_size=run.pool_size, random_pool_size=run.random_pool_size)
+    explained = explain_users(model, range(toys.n_users), [*model.explainers, "one_versus_all"], KS)
+    by_hand = evaluate(model, explained, run.seeds, 3, 1, "sequential", tmp_path / "by-hand")
+    tidy = pd.read_parquet(tidy_path(run, path))
+    assert set(tidy["control"]) == {"explanation", "placebo", "random-1", "random-2", "random-3"}
+    assert len(tidy) == len(by_hand) and np.allclose(tidy["verified_gap"], by_hand["verified_gap"], equal_nan=True, atol=1e-5)
+    eight = by_hand[by_hand["explainer"] != "one_versus_all"]
+    expected = summarise(eight, "effect")
+    assert np.allclose(first["cf_percentage"], expected["cf_percentage"]) and set(first["explainer"]) == set(model.explainers)
+
+
+def test_a_run_that_was_done_leaves_the_same_files(toys, tmp_path, monkeypatch):
+    path = tmp_path / "table1.csv"
+    run_all(toys, path, TOYS, 1, "sequential")
+    files = [path, *(tidy_path(run, path) for run in TOYS)]
+    before = [file.read_bytes() for file in files]
+    monkeypatch.setattr(toy.Toy, "retrain", lambda *a, **k: pytest.fail("retrained again"))
+    run_all(toys, path, TOYS, 1, "sequential")
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_a_table_without_its_provenance_is_refused(toys, tmp_path):
+    path = tmp_path / "table1.csv"
+    run_all(toys, path, TOYS[:1], 1, "sequential")
+    tidy_path(TOYS[0], path).with_suffix(".provenance.json").unlink()
+    with pytest.raises(DataError, match=r"table1-toy-steady\.provenance\.json, the provenance of table1-toy-steady\.parquet"):
+        assemble(toys, path)
+
+
+def judged(successes, sizes):
+    """Rows as of `per_explanation` for two explainers, from the success and size of each user."""
+    rows = [
+        {"explainer": name, "k": 5, "user": user, "control": "explanation", "success": bool(holds), "size": size}
+        for name, column, of_size in zip("ab", zip(*successes), zip(*sizes))
+        for user, (holds, size) in enumerate(zip(column, of_size))
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_explainers_are_compared_on_the_same_users():
+    successes = [(1, 0)] * 6 + [(0, 1)] * 2 + [(1, 1)] * 5 + [(0, 0)] * 3
+    rng = np.random.default_rng(0)
+    sizes = [(a, a + b) for a, b in zip(rng.integers(1, 9, 16), rng.integers(0, 4, 16))]
+    found = compare(judged(successes, sizes), "a", "b", 5)
+    assert (found.only_a, found.only_b, found.both) == (6, 2, 5)
+    assert found.p_success == pytest.approx(binomtest(6, 8).pvalue / 2)
+    a, b = np.array(sizes[8:13]).T
+    assert (found.size_a, found.size_b) == (a.mean(), b.mean())
+    assert found.p_size == pytest.approx(ttest_rel(a, b, alternative="less").pvalue)
+    other = compare(judged(successes, sizes), "b", "a", 5)
+    assert (other.only_a, other.only_b) == (2, 6) and other.p_success == pytest.approx(1 - found.p_success)
+    assert other.p_size == pytest.approx(1 - found.p_size)
+
+
+def test_many_differing_users_make_mcnemars_test_a_chi_squared_one():
+    assert p_more(12, 12) == 0.5
+    assert p_more(20, 4) == pytest.approx(binomtest(20, 24).pvalue / 2)
+    assert p_more(60, 40) == pytest.approx(binomtest(60, 100).pvalue / 2, abs=0.005)
+    assert p_more(40, 60) == pytest.approx(1 - p_more(60, 40))
+
+
+def test_sizes_that_are_all_the_same_have_no_p_value():
+    same = pd.Series([1.0, 2.0, 3.0])
+    assert np.isnan(p_smaller(same, same)) and np.isnan(p_smaller(same[:1], same[1:2]))
+
+
+def test_an_explainer_that_was_not_run_is_named():
+    with pytest.raises(InputError, match="explainer 'c' at k = 5 is not in the table; there are a, b"):
+        compare(judged([(1, 0)], [(1, 1)]), "a", "c", 5)
+
+
+def test_tidy_rows_can_be_judged_after_they_were_stored(toys, tmp_path):
+    path = tmp_path / "table1.csv"
+    run_all(toys, path, TOYS[:1], 1, ENGINES[1])
+    rows = per_explanation(pd.read_parquet(tidy_path(TOYS[0], path)), "effect")
+    found = compare(rows, "accent", "pure_attention", 5)
+    assert found.only_a + found.both <= 14 and dataclasses.asdict(found)["k"] == 5
