@@ -42,7 +42,7 @@ class FullRun:
 
 
 RUNS = (
-    FullRun("ncf", "steady", (0, 1), 2, 8),
+    FullRun("ncf", "steady", (0, 1, 2), 2, 8),
     FullRun("rcf", "steady", (0, 1), 15, 60),
     FullRun("ncf", "paper", (0, 1), 4, 16),
     FullRun("rcf", "paper", (0, 1), 15, 60),
