@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
+import distributed
 import numpy as np
 import pytest
 import torch
@@ -149,14 +149,13 @@ def test_workers_of_their_own_give_the_same_scores(recommender, tmp_path):
     assert all(np.array_equal(alone[k].scores, parallel[k].scores) for k in alone)
 
 
-@pytest.mark.skipif(find_spec("distributed") is not None, reason="distributed is installed")
-def test_a_missing_dask_is_named(recommender, tmp_path):
+def test_a_missing_dask_is_named(recommender, tmp_path, monkeypatch):
+    monkeypatch.setattr("accentlib.verify.find_spec", lambda name: None)
     with pytest.raises(InputError, match="the package distributed is not installed"):
         verify(recommender, [removal(recommender, 0, [0])], [0], engine="dask", folder=tmp_path)
 
 
 def test_a_dask_cluster_is_used_by_its_address(recommender, tmp_path, monkeypatch):
-    distributed = pytest.importorskip("distributed")
     wanted = [removal(recommender, 0, [0])]
     monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
     with pytest.raises(InputError, match="no cluster is named; set DASK_SCHEDULER_ADDRESS"):
