@@ -72,6 +72,7 @@ class Recommender(Interface):
     key: str  # a digest of everything that determines scores and retrainings
     unit: str  # what scores and gaps are measured in, in words: "rating points"
     explainers: tuple[str, ...]  # the rows of its tables: names out of `accentlib.explainers.EXPLAINERS`
+    fia_modes: tuple[str, ...]  # those that `influence` knows
     at_once: int  # how many models one call of `retrain` should train
 
     def scores(self, users: Sequence[int]) -> np.ndarray:

@@ -67,7 +67,7 @@ RECOMMENDERS = {
 def studies() -> dict[str, str]:
     """The module of every study, of any recommender or of all, by the study's name."""
     of_one = {name: module for built_in in RECOMMENDERS.values() for name, module in built_in.studies.items()}
-    return of_one | {"pools": "accentlib.pool_study"}
+    return of_one | {"pools": "accentlib.pool_study", "set-influence": "accentlib.set_influence"}
 
 
 def package(name: str) -> ModuleType:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest, ttest_rel
 
-from accentlib import recommenders, table1
+from accentlib import recommenders, set_influence, table1
 from accentlib.errors import DataError, InputError
 from accentlib.evaluate import evaluate, explain_users, per_explanation, summarise
 from accentlib.paper import KS, paper_table
@@ -83,6 +83,25 @@ def test_a_table_without_its_provenance_is_refused(toys, tmp_path):
     tidy_path(TOYS[0], path).with_suffix(".provenance.json").unlink()
     with pytest.raises(DataError, match=r"table1-toy-steady\.provenance\.json, the provenance of table1-toy-steady\.parquet"):
         assemble(toys, path)
+
+
+def test_estimates_of_sets_stand_beside_what_the_retrainings_gave(toys, tmp_path, monkeypatch):
+    path = tmp_path / "table1.csv"
+    run_all(toys, path, TOYS[:1], 1, "sequential")
+    monkeypatch.setattr(set_influence, "RUNS", TOYS)
+    found = set_influence.run_study(toys, tmp_path / "sets.parquet", runs_of=path)
+    assert set(found["protocol"]) == {"steady"} and len(load_provenance(tmp_path / "sets.parquet")["runs"]) == 1
+    tidy = pd.read_parquet(tidy_path(TOYS[0], path))
+    own = tidy[(tidy["control"] == "explanation") & tidy["failure"].isna()]
+    keys = ["explainer", "k", "user"]
+    assert len(found) == len(own.drop_duplicates(keys))
+    first = own.groupby(keys).first()
+    by_search = found[found["explainer"].isin(["accent", "fia", "pure_fia", "one_versus_all"])].set_index(keys)
+    believed = (first["gap"] - first["estimated_gap"]).loc[by_search.index]
+    assert np.allclose(by_search["estimate_left out"], believed, atol=1e-5)
+    by_seed = (own["control_gap"] - own["verified_gap"]).groupby([own[key] for key in keys])
+    assert np.allclose(found.set_index(keys)["effect"], by_seed.mean().loc[found.set_index(keys).index], atol=1e-5)
+    assert np.allclose(found.set_index(keys)["effect_sd"], by_seed.std().loc[found.set_index(keys).index], atol=1e-4)
 
 
 def judged(successes, sizes):

@@ -28,6 +28,7 @@ class Config:
 class Toy:
     name, unit, device, at_once, key = "toy", "votes", "cpu", 2, "toy"
     explainers = ("pure_attention", "attention", "pure_fia", "fia", "accent")
+    fia_modes = ("left out",)
     config, facts = Config(), {"films": "drawn at random"}
 
     def __init__(self, sample, protocol: Protocol):

@@ -12,7 +12,7 @@ import torch
 
 from accentlib.data import Sample
 from accentlib.ncf.ensemble import new_ensemble, replicate, unpack
-from accentlib.ncf.fia import fia
+from accentlib.ncf.fia import MODES, fia
 from accentlib.ncf.model import NCF, NCFConfig, all_scores, initialise
 from accentlib.ncf.published import MODEL_FILE, load_published
 from accentlib.ncf.training import AVERAGE_EVERY, Ratings, Run, train
@@ -44,6 +44,7 @@ class NCFRecommender:
     name = "ncf"
     unit = "rating points"
     explainers = ("pure_fia", "fia", "accent")
+    fia_modes = MODES
     facts: dict[str, Any] = {}
 
     def __init__(self, sample: Sample, protocol: Protocol, path: Path = MODEL_FILE, device: str = "cpu"):

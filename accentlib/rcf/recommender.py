@@ -16,7 +16,7 @@ from accentlib.data import Sample
 from accentlib.data.files import cache_folder
 from accentlib.errors import InputError
 from accentlib.rcf.attention import attention_of
-from accentlib.rcf.fia import fia
+from accentlib.rcf.fia import MODES, fia
 from accentlib.rcf.model import RCF, RCFConfig
 from accentlib.rcf.published import initial, load_published, model_file, new_model, train_one
 from accentlib.rcf.scores import all_scores, histories, strengths
@@ -53,6 +53,7 @@ class RCFRecommender:
     name = "rcf"
     unit = "points of score"
     explainers = ("pure_attention", "attention", "pure_fia", "fia", "accent")
+    fia_modes = MODES
 
     def __init__(
         self, sample: Sample, relations: Relations, protocol: Protocol, path: Path | None = None, device: str = "cpu"
