@@ -132,7 +132,9 @@ def evaluate(
     """Verifies every explanation by retraining, with both controls, and returns the tidy table.
 
     One row is a user, an explainer, a k, a control and a seed; the columns are `COLUMNS`. Users and items
-    are original ids; `set` joins the removed items' ids by spaces. `control` is "explanation" for the
+    are original ids; `set` joins the removed actions by spaces, each by its place in
+    `recommender.actions(user)`, in the order in which they were added: places, since the data may not be handed on (what
+    they stand for: `set_items`). `control` is "explanation" for the
     explanation itself, "placebo" for the same question after a retraining with nothing removed,
     "random-1", ... for as many random actions. `verified_gap` is the retrained score of rec less that
     of the replacement, `control_gap` the same without the removal, `adjusted_gap` is gap -
@@ -181,7 +183,7 @@ def _row(
 
     `candidates` [n_items] says which items may come first.
     """
-    ids, trained_on = recommender.sample.item_ids, recommender.sample.train["item"].to_numpy()
+    ids = recommender.sample.item_ids
     row = {
         "recommender": recommender.name,
         "explainer": name,
@@ -198,7 +200,7 @@ def _row(
     gaps = [scores[rec] - scores[replacement] for scores in (own, after, base, adjusted)]
     return row | {
         "replacement": ids[replacement],
-        "set": " ".join(str(ids[trained_on[one.actions[z]]]) for z in e.actions),
+        "set": " ".join(map(str, e.actions)),
         "size": len(e.actions),
         "gap": gaps[0],
         "estimated_gap": e.estimated_gap,
@@ -209,6 +211,12 @@ def _row(
         "first": ids[best[0]],
         "adjusted_first": ids[best[1]],
     }
+
+
+def set_items(recommender: Recommender, user: int, places: str) -> list[int]:
+    """The item codes that a `set` of the tidy table stands for; `user` is a code."""
+    rows = recommender.actions(user)[[int(place) for place in places.split(" ")]]
+    return recommender.sample.train["item"].to_numpy()[rows].tolist()
 
 
 def per_explanation(table: pd.DataFrame, verdict: str) -> pd.DataFrame:

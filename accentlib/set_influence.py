@@ -35,10 +35,10 @@ def run_study(sample: Sample, path: Path = RESULTS, workers: int = 2, runs_of: P
             table = estimates(recommender, pd.read_parquet(stored), recommender.fia_modes)
             tables.append(table.assign(protocol=run.protocol))
             own = load_provenance(stored)
-            described.append({"file": stored.name, "created": own["created"]} | describe(recommender))
+            described.append({"file": stored.name} | {name: own[name] for name in ("created", "seeds")} | describe(recommender))
     whole = pd.concat(tables)
     facts = provenance(
-        seeds=[], sizes={"rows": len(whole)}, data_source=sample.source, duration_s=time.time() - begun,
+        seeds=sorted({seed for one in described for seed in one["seeds"]}), sizes={"rows": len(whole)}, data_source=sample.source, duration_s=time.time() - begun,
         command="python -m accentlib study set-influence", runs=described,
     )  # fmt: skip
     save_table(path, whole, facts)
@@ -58,7 +58,6 @@ def estimates(recommender: Recommender, table: pd.DataFrame, modes: Sequence[str
     result = grouped.agg(effect="mean", effect_sd="std").reset_index()
     sample = recommender.sample
     code = {item: j for j, item in enumerate(sample.item_ids.tolist())}
-    of_row = sample.train["item"].to_numpy()
     users = np.arange(sample.n_users)
     items, _ = recommendations(recommender, users, max(KS))
     for mode in modes:
@@ -67,9 +66,7 @@ def estimates(recommender: Recommender, table: pd.DataFrame, modes: Sequence[str
         for row in result.itertuples():
             user = sample.user_code(row.user)
             place = {item: n for n, item in enumerate(items[user].tolist())}
-            past = sample.item_ids[of_row[recommender.actions(user)]]
-            column = {str(item): z for z, item in enumerate(past)}
-            chosen = [column[item] for item in row.set.split(" ")]
+            chosen = [int(z) for z in row.set.split(" ")]
             pushes = influence[user][place[code[row.rec]]] - influence[user][place[code[row.replacement]]]
             values.append(pushes[chosen].sum())
         result[f"estimate_{mode}"] = values

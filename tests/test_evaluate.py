@@ -52,8 +52,7 @@ def test_rows_are_what_the_retrainings_gave(recommender, table, folder):
         user, one = sample.user_code(row["user"]), explained[sample.user_code(row["user"])]
         removed = {
             "explanation": Removal(user, tuple(sorted(
-                r for r in sample.actions(user)
-                if str(sample.item_ids[sample.train["item"][r]]) in row["set"].split(" ")
+                int(r) for r in sample.actions(user)[[int(place) for place in row["set"].split(" ")]]
             ))),
             "placebo": Removal(user, ()),
             "random-1": random_removal(one, int(row["size"]), 0),
@@ -77,7 +76,7 @@ def hand_made(verified, first="B", size=2.0, control="explanation", user=1, fail
     gaps = {"gap": 0.2, "estimated_gap": -0.1, "verified_gap": verified, "control_gap": 0.3,
             "adjusted_gap": 0.2 - (0.3 - verified) if verified == verified else np.nan}  # fmt: skip
     return {"recommender": "ncf", "explainer": "accent", "k": 5, "user": user, "rec": "A", "replacement": "B",
-            "set": "C D", "size": size, "failure": failure, "control": control, "seed": seed, "pool": 1,
+            "set": "3 0", "size": size, "failure": failure, "control": control, "seed": seed, "pool": 1,
             "first": first, "adjusted_first": first} | gaps  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 from book.tools.chapters import ROOT
 
 KEYS = {"commit", "created", "seeds", "sizes", "data_source", "hardware", "duration_s", "command"}
-STORED = ("results/*.csv", "models/*.safetensors")
+STORED = ("results/*.csv", "results/*.parquet", "models/*.safetensors")
 
 
 def unexplained(data: Path) -> list[str]:
@@ -33,7 +33,7 @@ def test_everything_stored_is_explained():
     assert unexplained(ROOT / "data") == []
 
 
-@pytest.mark.parametrize("stored", ["results/x.csv", "models/x.safetensors"])
+@pytest.mark.parametrize("stored", ["results/x.csv", "results/x.parquet", "models/x.safetensors"])
 def test_an_unexplained_file_is_found(tmp_path, stored):
     path = tmp_path / stored
     path.parent.mkdir()

@@ -12,7 +12,7 @@ from matplotlib.container import ErrorbarContainer
 from accentlib import recommenders
 from accentlib.cli import main
 from accentlib.errors import InputError
-from accentlib.evaluate import evaluate, explain_users, summarise
+from accentlib.evaluate import evaluate, explain_users, set_items, summarise
 from accentlib.explainers import EXPLAINERS, applicable
 from accentlib.plots import COLOURS, MARKERS, NAMES, counterfactual_percentages, estimated_against_true
 from accentlib.recommender import recommendations, top_items, unseen
@@ -105,8 +105,9 @@ def test_the_item_that_comes_first_after_retraining_is_a_candidate(model, explai
     rows = table[table["failure"].isna() & (table["control"] == "explanation")]
     for _, row in rows.sample(30, random_state=0).iterrows():
         user = sample.user_code(row["user"])
-        removed = [r for r in model.actions(user) if str(sample.item_ids[model.rated[r]]) in row["set"].split(" ")]
-        (after,) = model.retrain([np.array(removed)], [[user]], row["seed"], None)
+        removed = model.actions(user)[[int(place) for place in row["set"].split(" ")]]
+        assert set_items(model, user, row["set"]) == model.rated[removed].tolist() and len(set(removed)) == row["size"]
+        (after,) = model.retrain([removed], [[user]], row["seed"], None)
         best = np.where(model.candidates([user])[0], after[0], -np.inf).argmax()
         assert codes[row["first"]] == best
         assert row["verified_gap"] == pytest.approx(after[0][codes[row["rec"]]] - after[0][codes[row["replacement"]]])
@@ -165,10 +166,10 @@ def test_every_entry_keeps_its_promises():
     from inspect import signature
 
     names = [study for built_in in recommenders.RECOMMENDERS.values() for study in built_in.studies]
-    assert len(set(names)) == len(names) and set(studies()) == set(names)
+    assert len(set(names)) == len(names) and set(studies()) == {*names, "pools", "set-influence"}
     for module in studies().values():
         assert list(signature(import_module(module).run_study).parameters)[:3] == ["sample", "path", "workers"]
-        assert import_module(module).RESULTS.name.endswith(".csv")
+        assert import_module(module).RESULTS.suffix in (".csv", ".parquet")
     for name, built_in in recommenders.RECOMMENDERS.items():
         taken = list(signature(package(name).train_recommender).parameters)
         assert taken == ["sample", "path", "device", "workers", *built_in.options]
