@@ -1,4 +1,4 @@
-"""How far may pools grow? The measurement behind the pools' sizes.
+"""How far may pools grow? The measurement behind the pools' sizes (chapter `book/pools.md`).
 
 Explanations drawn over all explainers, k and sizes are verified alone and in pools of several sizes, up to one that
 leaves out an explanation of every user, with the same seeds. The pools here are random: no film is spared. The seeds are

@@ -43,9 +43,9 @@ class FullRun:
 
 RUNS = (
     FullRun("ncf", "steady", (0, 1, 2), 2, 8),
-    FullRun("rcf", "steady", (0, 1), 15, 60),
+    FullRun("rcf", "steady", (0, 1), 8, 16),
     FullRun("ncf", "paper", (0, 1), 4, 16),
-    FullRun("rcf", "paper", (0, 1), 15, 60),
+    FullRun("rcf", "paper", (0, 1), 15, 30),
 )
 
 

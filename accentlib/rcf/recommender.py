@@ -35,7 +35,7 @@ PROTOCOLS = {
     ),
     "steady": Protocol(
         name="steady", averaged=False, warm=False, steps=1425, verdict="effect",
-        seeds=(0, 1), pool_size=15, random_pool_size=60, fia_mode="shared",
+        seeds=(0, 1), pool_size=8, random_pool_size=16, fia_mode="shared",
     ),
 }  # fmt: skip
 
