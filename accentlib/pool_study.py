@@ -122,7 +122,8 @@ def measure_pools(recommender: Recommender, part: Part, workers: int = 2) -> pd.
     """Verified gaps of the explanations drawn, for every size of pool and every seed.
 
     One row is an explanation, a pool size and a seed; `removed` counts the actions that its pool left out. `gap` and
-    `estimated_gap` are the recommender's and the search's, `verified_gap` is the retrained one, `control_gap` that of
+    `estimated_gap` are the recommender's and the search's, `rec_after` and `replacement_after` the retrained scores of
+    the two films, `verified_gap` their difference, `control_gap` that of
     a retraining with nothing removed and the same shuffles, `judged_gap` the one that decides by the protocol's
     verdict. All in the recommender's unit.
     """
@@ -175,6 +176,8 @@ def rows(
                 "seed": seed,
                 "gap": e.gap,
                 "estimated_gap": e.estimated_gap,
+                "rec_after": after[rec],
+                "replacement_after": after[replacement],
                 "verified_gap": verified,
                 "control_gap": before,
                 "judged_gap": verified if recommender.protocol.verdict == "gap" else e.gap - before + verified,
