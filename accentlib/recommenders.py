@@ -67,7 +67,8 @@ RECOMMENDERS = {
 def studies() -> dict[str, str]:
     """The module of every study, of any recommender or of all, by the study's name."""
     of_one = {name: module for built_in in RECOMMENDERS.values() for name, module in built_in.studies.items()}
-    return of_one | {"pools": "accentlib.pool_study", "set-influence": "accentlib.set_influence"}
+    of_all = {"pools": "pool_study", "set-influence": "set_influence", "audit": "audit"}
+    return of_one | {name: f"accentlib.{module}" for name, module in of_all.items()}
 
 
 def package(name: str) -> ModuleType:

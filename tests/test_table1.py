@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest, ttest_rel
 
-from accentlib import recommenders, set_influence, table1
+from accentlib import audit, recommenders, set_influence, table1
 from accentlib.errors import DataError, InputError
 from accentlib.evaluate import evaluate, explain_users, per_explanation, summarise
 from accentlib.paper import KS, paper_table
@@ -102,6 +102,29 @@ def test_estimates_of_sets_stand_beside_what_the_retrainings_gave(toys, tmp_path
     by_seed = (own["control_gap"] - own["verified_gap"]).groupby([own[key] for key in keys])
     assert np.allclose(found.set_index(keys)["effect"], by_seed.mean().loc[found.set_index(keys).index], atol=1e-5)
     assert np.allclose(found.set_index(keys)["effect_sd"], by_seed.std().loc[found.set_index(keys).index], atol=1e-4)
+
+
+def test_an_audit_retrains_alone_what_was_pooled(toys, tmp_path, monkeypatch):
+    path = tmp_path / "table1.csv"
+    run_all(toys, path, TOYS, 1, "sequential")
+    monkeypatch.setattr(audit, "RUNS", TOYS)
+    found = audit.run_study(toys, tmp_path / "audit.csv", 1, path, {"toy": 9})
+    assert found.groupby("protocol")["user"].nunique().to_dict() == {"steady": 9, "paper": 9}
+    assert found.groupby("protocol")["seed"].nunique().to_dict() == {"steady": 2, "paper": 1}
+    # in this recommender users do not touch each other, so a pool changes nothing
+    assert np.allclose(found["pooled_gap"], found["alone_gap"], atol=1e-5) and found["pooled_gap"].std() > 0.1
+    assert len(pd.read_csv(tmp_path / "audit.csv")) == len(found) == 9 * 2 + 9
+
+
+def test_an_audit_draws_from_all_sizes_and_each_user_once():
+    rows = pd.DataFrame({
+        "user": np.repeat(range(30), 4), "explainer": "accent", "k": 5, "size": np.tile([1, 4, 8, 20], 30),
+        "control": "explanation", "failure": None,
+    })  # fmt: skip
+    rows["explainer"] = np.tile(["a", "b", "c", "d"], 30)
+    drawn = audit.draw(rows, 12)
+    assert drawn["user"].is_unique and drawn["size"].value_counts().to_dict() == {1: 3, 4: 3, 8: 3, 20: 3}
+    assert audit.draw(rows, 99)["user"].nunique() == len(audit.draw(rows, 99)) == 30
 
 
 def judged(successes, sizes):
