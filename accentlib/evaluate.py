@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,7 +129,25 @@ def evaluate(
     engine: str = "loky",
     folder: Path | None = None,
 ) -> pd.DataFrame:
-    """Verifies every explanation by retraining, with both controls, and returns the tidy table.
+    """Verifies every explanation by retraining, with both controls, and returns the tidy table: see `tabulate`.
+
+    Raises InputError as `accentlib.verify.verify` does, and for `random_draws` below 0.
+    """
+    if not isinstance(random_draws, int) or random_draws < 0:
+        raise InputError(f"random_draws is {random_draws!r}, but must be a whole number of at least 0.")
+    removals, random = removals_of(explained, random_draws)
+    outcomes = verify(recommender, removals, seeds, workers, engine, folder, random)
+    return tabulate(recommender, explained, outcomes, seeds, random_draws)
+
+
+def tabulate(
+    recommender: Recommender,
+    explained: list[Explained],
+    outcomes: Mapping[tuple[Removal, int], Outcome],
+    seeds: Sequence[int],
+    random_draws: int,
+) -> pd.DataFrame:
+    """The tidy table of explanations whose `outcomes`, those of `verify`, are there.
 
     One row is a user, an explainer, a k, a control and a seed; the columns are `COLUMNS`. Users and items
     are original ids; `set` joins the removed actions by spaces, each by its place in
@@ -141,12 +159,8 @@ def evaluate(
     (control_gap - verified_gap); `first` is the item that ranks first after retraining, by the retrained
     scores, and `adjusted_first` by the recommender's own scores plus what the removal changed in them.
     Where nothing was found there is one row a seed with `failure` and without gaps. All gaps are in the
-    recommender's `unit`. Raises InputError as `verify` does, and for `random_draws` below 0.
+    recommender's `unit`. Raises KeyError for a removal that `outcomes` lacks.
     """
-    if not isinstance(random_draws, int) or random_draws < 0:
-        raise InputError(f"random_draws is {random_draws!r}, but must be a whole number of at least 0.")
-    removals, random = removals_of(explained, random_draws)
-    outcomes = verify(recommender, removals, seeds, workers, engine, folder, random)
     users = [one.user for one in explained]
     rows = []
     for one, own, candidates in zip(

@@ -19,9 +19,9 @@ import pandas as pd
 from accentlib.data import Sample
 from accentlib.evaluate import Explained, explain_users, per_explanation
 from accentlib.explain import Explanation
-from accentlib.explainers import applicable
+from accentlib.explainers import EXPLAINERS, applicable
 from accentlib.paper import KS
-from accentlib.plots import COLOURS, NAMES
+from accentlib.plots import COLOURS, NAMES, TITLES
 from accentlib.recommender import Recommender
 from accentlib.recommenders import load_recommender
 from accentlib.store import atomic, load_provenance
@@ -29,8 +29,6 @@ from accentlib.table1 import RESULTS as TABLE_1
 from accentlib.table1 import RUNS, FullRun, changes_path, tidy_path
 
 DIGITS = 5
-ORDER = ("accent", "one_versus_all", "fia", "pure_fia", "attention", "pure_attention")
-TITLES = {"ncf": "NCF", "rcf": "RCF"}
 
 Verdicts = dict[tuple[str, int, Any], dict[str, bool]]  # by explainer, k and user (the original id)
 Changes = dict[tuple[Any, str], list[int]]  # by user and set
@@ -48,7 +46,7 @@ def write_explorer(sample: Sample, folder: Path, runs: Sequence[FullRun] = RUNS,
         if run.protocol != "steady":
             continue
         recommender = load_recommender(run.recommender, sample, run.protocol)
-        names = [name for name in ORDER if name in applicable(recommender.explainers)]
+        names = [name for name in EXPLAINERS if name in applicable(recommender.explainers)]
         explained = explain_users(recommender, np.arange(sample.n_users), names, KS)
         verdicts, changes, facts = verified(run, results)
         about[run.recommender] = describe_run(recommender, names, facts)

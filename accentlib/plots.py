@@ -24,6 +24,7 @@ NAMES = {
     "attention": "attention", "pure_attention": "pure attention",
     "one_versus_all": "one-versus-all",
 }  # fmt: skip
+TITLES = {"ncf": "NCF", "rcf": "RCF"}  # of the recommenders
 GREY = "#555555"
 # Each type of relation also has its own hatching, for print in black and white.
 TYPE_LOOKS = {

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from accentlib.data import Sample
-from accentlib.evaluate import evaluate, explain_users, removals_of, summarise
+from accentlib.evaluate import explain_users, removals_of, summarise, tabulate
 from accentlib.paper import KS, paper_table
 from accentlib.recommenders import describe, load_recommender
 from accentlib.retrained import candidate_changes
@@ -117,9 +117,9 @@ def run_one(
     recommender = load_recommender(run.recommender, sample, run.protocol, device, **sizes)
     explainers = [*recommender.explainers, "one_versus_all"]
     explained = explain_users(recommender, np.arange(sample.n_users), explainers, KS)
-    table = evaluate(recommender, explained, run.seeds, RANDOM_DRAWS, workers, engine)
     removals, random = removals_of(explained, RANDOM_DRAWS)
-    outcomes = verify(recommender, removals, run.seeds, workers, engine, random=random)  # all there by now
+    outcomes = verify(recommender, removals, run.seeds, workers, engine, random=random)
+    table = tabulate(recommender, explained, outcomes, run.seeds, RANDOM_DRAWS)
     changes = candidate_changes(recommender, explained, outcomes, run.seeds)
     spent = cost(recommender, plan_pools(recommender, removals, random, run.seeds))
     facts = provenance(
