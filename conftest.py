@@ -1,19 +1,14 @@
 """What the book's tests share: the built book, the browser, and a last word on what was skipped."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from book.tools.browser import BROWSERS, find_browser, headless
+
 ROOT = Path(__file__).resolve().parent
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-def find_browser() -> str | None:
-    """The path of a browser that the tests can drive, or None."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 @pytest.fixture(scope="session")
@@ -58,16 +53,8 @@ def browser():
     path = find_browser()
     if path is None:
         pytest.skip(f"no browser ({', '.join(BROWSERS)})")
-    from playwright.sync_api import sync_playwright
-
-    switches = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
-        " --disable-background-networking --disable-component-update"
-    )
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=switches.split())
-        yield chromium
-        chromium.close()
+    with headless(path) as running:
+        yield running
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

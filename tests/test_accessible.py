@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from book._ext.accessible import FAULTS, mended
+from book.tools.accessible import FAULTS, mended
 
 FLAT = pd.DataFrame(
     {"film": ["Fargo", "M"], "score": [5.8, float("nan")], "ties": [3, 1_000]}, index=pd.Index([7, 8], name="place")

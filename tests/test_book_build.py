@@ -36,7 +36,7 @@ def small_book(tmp_path) -> Path:
     shutil.copytree(ROOT / "book" / "tools", tmp_path / "book" / "tools")
     with (tmp_path / "book" / "tools" / "variants.py").open("a") as file:
         file.write("\nVARIANTS = ()  # nor are there pages made from others\n")
-    for name in ("_ext", "_static", "_templates"):
+    for name in ("_static", "_templates"):
         shutil.copytree(ROOT / "book" / name, tmp_path / "book" / name)
     for name in ("_config.yml", "requirements.txt", "pyproject.toml", "book/references.bib"):
         shutil.copy(ROOT / name, tmp_path / name)

@@ -6,7 +6,6 @@ an outline; twice, for only then the table of contents knows the pages.
 
 import html
 import posixpath
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -15,14 +14,14 @@ from pathlib import Path
 
 import yaml
 from bs4 import BeautifulSoup, Tag
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from pypdf import PdfReader
 
+from book.tools.browser import BROWSERS, find_browser, headless
 from book.tools.build import BUILD, HTML, up_to_date
 from book.tools.chapters import ROOT, chapters
 
 TARGET = BUILD / "accent.pdf"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Letters rather than drawings: they can be found and copied. The pages themselves have no fonts for them.
 MATHJAX = Path(str(files("mathjax") / "static" / "mathjax" / "es5" / "tex-chtml.js"))
 STYLE = Path(__file__).with_name("print.css")
@@ -128,17 +127,15 @@ def main() -> int:
     if not up_to_date():
         print("The pages are not built, or out of date: run `make book` first.", file=sys.stderr)
         return 1
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
+    path = find_browser()
+    if path is None:
         print(f"A browser prints the book; none of {', '.join(BROWSERS)} was found.", file=sys.stderr)
         return 1
     print("Printing twice, some minutes.", flush=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--headless", "--no-sandbox", "--disable-gpu"])
+    with headless(path) as browser:
         print_document(document(HTML), browser, TARGET)
         _, *numbers = beginnings(TARGET)  # the first are the contents themselves
         print_document(document(HTML, numbers), browser, TARGET)
-        browser.close()
     print(f"{len(PdfReader(TARGET).pages)} pages: {TARGET}")
     return 0
 
