@@ -1,0 +1,45 @@
+"""Matrix factorisation learnt from pairs {cite:p}`rendle2009bpr`: the first recommender on the seam (chapter `book/own.md`)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from accentlib.data import Sample
+from accentlib.own.model import Parameters
+
+
+class BPR:
+    """A user likes an item by p_u . q_i + b_i; each positive is to score above items that she has not rated.
+
+    An example is a training positive. Its loss is the mean of -log sigmoid(score - score of another) over `n_others`
+    items, drawn anew each time. The block is p_u.
+    """
+
+    name, unit, uses_history = "bpr", "points of score", False
+
+    def __init__(self, sample: Sample, dim: int = 32, n_others: int = 8, l2: float = 2e-7):
+        self.dim, self.n_others, self.l2 = dim, n_others, l2
+        self.shape = (sample.n_users, sample.n_items)
+        train = sample.train
+        self.examples = np.flatnonzero(train["rating"].to_numpy() >= sample.positive_from)
+        self.user, self.item = (torch.tensor(train[column].to_numpy()) for column in ("user", "item"))
+
+    def initial(self, generator: torch.Generator) -> dict[str, Tensor]:
+        users, items = (0.1 * torch.randn(n, self.dim, generator=generator) for n in self.shape)
+        return {"users": users, "items": items, "bias": torch.zeros(self.shape[1])}
+
+    def scores(self, p: Parameters, user: int, kept: Tensor) -> Tensor:
+        return p["items"] @ p["users"][user] + p["bias"]
+
+    def losses(self, p: Parameters, rows: Tensor, kept: Tensor, generator: torch.Generator) -> Tensor:
+        others = torch.randint(self.shape[1], (len(rows), self.n_others), generator=generator)
+        taste = p["users"][self.user[rows]]
+        liked = (taste * p["items"][self.item[rows]]).sum(-1) + p["bias"][self.item[rows]]
+        against = (taste[:, None] * p["items"][others]).sum(-1) + p["bias"][others]
+        return -logsigmoid(liked[:, None] - against).mean(-1)
+
+    def block(self, user: int) -> dict[str, int]:
+        return {"users": user}

@@ -1,0 +1,77 @@
+"""Influence functions for a model of your own: scores and losses are enough, `torch.func` does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.func import jacrev, vmap
+
+from accentlib.influence import symmetric_solve
+from accentlib.own.model import Block, Model, Parameters
+from accentlib.own.training import generator_for
+
+AT_ONCE = 32  # how many derivatives are taken side by side: more take more memory
+DRAWN_WITH = 0  # what is random in the losses is drawn once, the same for every user
+
+
+def read_block(p: Parameters, block: Block) -> Tensor:
+    """The block's parameters as one vector [P]."""
+    parts = [p[name][index].flatten() for name, index in block.items()]
+    return torch.cat(parts) if parts else torch.zeros(0, dtype=next(iter(p.values())).dtype)
+
+
+def with_block(p: Parameters, block: Block, values: Tensor) -> dict[str, Tensor]:
+    """`p` with `values` [P] in the block's places; `p` stays as it is."""
+    changed, begin = dict(p), 0
+    for name, index in block.items():
+        part = p[name][index]
+        piece = values[begin : begin + part.numel()].view(part.shape)
+        changed[name] = p[name].index_put((torch.as_tensor(index, device=piece.device),), piece)
+        begin += part.numel()
+    return changed
+
+
+def user_influence(
+    model: Model, p: Parameters, user: int, rows: Tensor, items: Tensor, kept: Tensor, damping: float
+) -> Tensor:
+    """I(z, y) for a user's examples `rows` [Z] and the scores of `items` [K]: [K, Z], in score units.
+
+    A positive value says that the score would fall without the example. The Hessian is that of the objective R by
+    the user's block, (1/n) times the sum of her own examples' losses plus the regulariser, with `damping` on its
+    diagonal; the block moves by H^-1 g / n when an example with the gradient g goes (chapter `book/influence.md`). Where
+    the model uses the history, the example also leaves it, and the score is computed anew (chapter `book/rcf-fia.md`).
+    Warns with IndefiniteHessianWarning as `accentlib.influence.symmetric_solve` does.
+    """
+    block = model.block(user)
+    here = read_block(p, block)
+    n = len(model.examples)
+
+    def losses(values: Tensor) -> Tensor:
+        return model.losses(with_block(p, block, values), rows, kept, generator_for(DRAWN_WITH, user))
+
+    def scores(values: Tensor, left: Tensor) -> Tensor:
+        return model.scores(with_block(p, block, values), user, left)[items]
+
+    if not len(here):
+        moves = here.new_zeros(len(rows), 0)
+    else:
+        moves = block_moves(losses, here, n, model.l2, damping)
+    if not model.uses_history:
+        return -(jacrev(lambda values: scores(values, kept), chunk_size=AT_ONCE)(here) @ moves.T)
+    now = scores(here, kept)
+
+    def without(move: Tensor, row: Tensor) -> Tensor:
+        return scores(here + move, kept.index_put((row,), torch.zeros((), dtype=kept.dtype, device=kept.device)))
+
+    return (now - vmap(without, chunk_size=AT_ONCE)(moves, rows)).T
+
+
+def block_moves(losses: Callable[[Tensor], Tensor], here: Tensor, n: int, l2: float, damping: float) -> Tensor:
+    """Where the block `here` [P] goes when each example alone is left out: H^-1 g / n, [Z, P]."""
+    gradients = jacrev(losses, chunk_size=AT_ONCE)(here)  # [Z, P]
+    hessian = jacrev(jacrev(lambda values: losses(values).sum()), chunk_size=AT_ONCE)(here) / n
+    eye = torch.eye(len(here), dtype=here.dtype, device=here.device)
+    hessian = (hessian + hessian.T) / 2 + (2 * l2 + damping) * eye
+    return symmetric_solve(hessian, gradients.T).T / n

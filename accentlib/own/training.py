@@ -1,0 +1,79 @@
+"""Trains a model of your own: Adam over shuffled batches, examples masked out, the same shuffles for the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accentlib.errors import AccentError, InputError
+from accentlib.own.model import Model, Parameters
+
+
+@dataclass(frozen=True)
+class Training:
+    """Passes over the examples, examples in a batch, Adam's step size, and the seed of the initial parameters.
+
+    Raises InputError for a value below 1 (below 0 for the seed) or a learning rate that is not positive.
+    """
+
+    epochs: int = 30
+    batch_size: int = 512
+    learning_rate: float = 0.01
+    initialisation: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("initialisation", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InputError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"learning_rate is {self.learning_rate!r}, but must be positive.")
+
+
+def kept_mask(n_rows: int, removed: Sequence[int] | np.ndarray = ()) -> Tensor:
+    """[n_rows]: one, but zero at the `removed` rows."""
+    mask = torch.ones(n_rows)
+    mask[torch.as_tensor(np.asarray(removed, dtype=np.int64))] = 0.0
+    return mask
+
+
+def generator_for(*numbers: int) -> torch.Generator:
+    """A generator whose draws depend on all the numbers, and on nothing else."""
+    (seed,) = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+
+
+def train(
+    model: Model, n_rows: int, training: Training, seed: int = 0, removed: Sequence[int] | np.ndarray = (), device: str = "cpu"
+) -> dict[str, Tensor]:
+    """The parameters after training without the `removed` rows, from the initialisation that `training` names.
+
+    Batches, and what is drawn within them, depend on `seed` alone: a removed example leaves its place in its batch
+    empty. So two trainings with one seed differ by the removal only. Each example weighs 1/n, n being the number of all
+    examples, removed or not. Raises AccentError if the loss stops being finite.
+    """
+    start = model.initial(generator_for(training.initialisation))
+    p = {name: value.detach().to(device).clone().requires_grad_() for name, value in start.items()}
+    optimiser = torch.optim.Adam(p.values(), training.learning_rate)
+    examples, kept = torch.from_numpy(model.examples).to(device), kept_mask(n_rows, removed).to(device)
+    for epoch in range(training.epochs):
+        order = torch.randperm(len(examples), generator=generator_for(seed, epoch)).to(device)
+        for number, places in enumerate(order.split(training.batch_size)):
+            rows = examples[places]
+            optimiser.zero_grad()
+            losses = model.losses(p, rows, kept, generator_for(seed, epoch, number))
+            objective = (losses * kept[rows]).mean() + penalty(model, p)
+            if not bool(torch.isfinite(objective)):
+                raise AccentError(f"The loss of {model.name} is {objective.item()} in epoch {epoch + 1}; a smaller learning rate may help.")
+            objective.backward()
+            optimiser.step()
+    return {name: value.detach().cpu() for name, value in p.items()}
+
+
+def penalty(model: Model, p: Parameters) -> Tensor | float:
+    """The regulariser: l2 times the sum of squares of all parameters."""
+    return model.l2 * sum(value.square().sum() for value in p.values()) if model.l2 else 0.0
