@@ -89,7 +89,7 @@ def test_parquet_without_pyarrow(tmp_path, monkeypatch):
     refused(tmp_path / "mine.parquet", "needs pyarrow")
 
 
-@pytest.mark.parametrize("column", ["user", "item", "rating", "timestamp"])
+@pytest.mark.parametrize("column", ["user", "item"])
 def test_missing_column(table, column):
     refused(table.rename(columns={column: "other"}), f"no column '{column}'.*found: .*other")
 
@@ -149,3 +149,62 @@ def test_file_that_cannot_be_read(tmp_path):
     refused(tmp_path / "mine.xlsx", r"ends in '\.xlsx'; allowed are \.csv, \.tsv, \.parquet")
     (tmp_path / "ragged.csv").write_text("user,item,rating,timestamp\n1,2,3,4\n1,2,3,4,5,6\n")
     refused(tmp_path / "ragged.csv", "ragged.csv is not a readable .csv file")
+
+
+def test_without_ratings_every_row_is_a_positive(table):
+    sample = load_table(table.drop(columns="rating"), min_per_class=16)
+    assert sample.user_ids.tolist() == [7, 30]  # of 23 rows each; the third has 15
+    everything = pd.concat([sample.train, sample.test])
+    assert (everything["rating"] == 5).all() and len(everything) == 46
+    assert len(sample.test) == 2 * (23 // 5)
+    refused(table.drop(columns="rating"), "None of the 3 users of the given DataFrame has at least 24 rows", min_per_class=24)
+
+
+def test_without_times_the_split_is_drawn_whatever_the_order_of_the_rows(table):
+    bare = table.drop(columns="timestamp")
+    sample = load_table(bare)
+    assert load_table(bare.iloc[::-1]).digest == sample.digest
+    held = sample.item_ids[sample.test.loc[sample.test["user"] == 0, "item"]]
+    assert len(held) == 4 and set(held) != {100, 101, 200, 201} and set(held) != {110, 111, 209, 210}
+
+
+def test_another_scale(table):
+    half = table.assign(rating=table["rating"] / 10)
+    sample = load_table(half, scale=(0.1, 0.5), positive_from=0.3)
+    assert sample.positive_from == 0.3 and sample.train["rating"].max() == 0.5
+    refused(half, "rating 0.* in data row .*; allowed is a number from 1 to 5")
+
+
+def test_a_folder_of_movielens_1m(table, tmp_path):
+    lines = ["::".join(map(str, row)) for row in table.itertuples(index=False)]
+    (tmp_path / "ratings.dat").write_text("\n".join(lines) + "\n", encoding="latin-1")
+    assert load_table(tmp_path).digest == load_table(table).digest
+    (tmp_path / "movies.dat").write_text("100::L\xe9on (1994)::Crime|Drama\n", encoding="latin-1")
+    sample = load_table(tmp_path)
+    assert sample.film_name(0) == "L\xe9on (1994)" and sample.name == tmp_path.name
+    (tmp_path / "ratings.dat").write_text("1::2::5\n")
+    refused(tmp_path, "must have four fields")
+    (tmp_path / "ratings.dat").write_text("1::two::5::7\n")
+    refused(tmp_path, "holds a field that is no number")
+    (tmp_path / "ratings.dat").unlink()
+    refused(tmp_path, "is a folder without ratings.dat")
+
+
+@pytest.mark.parametrize(
+    ("options", "pattern"),
+    [
+        ({"min_per_class": -1}, "min_per_class is -1, but must be a whole number of at least 0"),
+        ({"min_per_class": 2.5}, "min_per_class is 2.5"),
+        ({"scale": 5}, "scale is 5, but must be two numbers"),
+        ({"scale": ("low", "high")}, "scale is .*, but must be two numbers"),
+        ({"scale": (5, 1)}, "scale is \\(5, 1\\), but must be the lowest and then the highest"),
+        ({"positive_from": 7}, "positive_from is 7, but must be a number on the scale, 1 to 5"),
+        ({"positive_from": "3"}, "positive_from is '3'"),
+    ],
+)
+def test_wrong_parameters(table, options, pattern):
+    refused(table, pattern, **options)
+
+
+def test_what_is_no_table():
+    refused([1, 2], "table is a list, but must be a DataFrame or the path of a file or folder")

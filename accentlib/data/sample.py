@@ -13,7 +13,7 @@ import pandas as pd
 from accentlib.errors import InputError
 
 COLUMNS = ["user", "item", "rating", "timestamp"]
-LOWEST, HIGHEST = 1.0, 5.0
+SCALE = (1.0, 5.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +85,11 @@ class Sample:
             raise InputError(f"{what} code {code} is outside 0 to {n - 1}, the codes of the sample {self.name!r}.")
 
 
-def check_ratings(ratings: pd.DataFrame, where: str) -> pd.DataFrame:
+def check_ratings(ratings: pd.DataFrame, where: str, scale: tuple[float, float] = SCALE) -> pd.DataFrame:
     """The four columns of `ratings` as (user, item, rating float64, timestamp int64), or an InputError.
 
     `where` names the table in the message. Other columns are dropped. Refused: a missing column, no row,
-    an empty cell, a rating that is no number from 1 to 5, a timestamp that is no whole number of
+    an empty cell, a rating that is no number on the `scale` (lowest, highest), a timestamp that is no whole number of
     seconds, and a second rating of the same item by the same user.
     """
     for column in COLUMNS:
@@ -103,8 +103,9 @@ def check_ratings(ratings: pd.DataFrame, where: str) -> pd.DataFrame:
         empty = table[column].isna().to_numpy()
         if empty.any():
             raise InputError(f"{where} has an empty cell or NaN in column {column!r}, data row {empty.argmax() + 1}.")
-    table["rating"] = _numbers(table["rating"], where, "a number from 1 to 5")
-    _refuse(~table["rating"].between(LOWEST, HIGHEST), table["rating"], where, "a number from 1 to 5")
+    allowed = f"a number from {scale[0]:g} to {scale[1]:g}"
+    table["rating"] = _numbers(table["rating"], where, allowed)
+    _refuse(~table["rating"].between(*scale), table["rating"], where, allowed)
     seconds = _numbers(table["timestamp"], where, "a whole number of seconds")
     # 2**53: beyond it a float no longer holds every whole number.
     _refuse((seconds % 1 != 0) | (seconds.abs() > 2**53), table["timestamp"], where, "a whole number of seconds")
