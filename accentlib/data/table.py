@@ -43,9 +43,10 @@ def load_table(
     _check_parameters(min_per_class, positive_from, scale)
     name, source, where, frame, titles = _open(table)
     frame, implicit = _completed(frame, where, scale)
+    for column in [name for name in ("user", "item") if name in frame.columns]:
+        if len(frame) and not frame[column].isna().any():  # which `check_ratings` says better
+            frame = frame.assign(**{column: _ids(frame[column], where)})
     ratings = check_ratings(frame, where, scale)
-    for column in ("user", "item"):
-        ratings[column] = _ids(ratings[column], where)
     if implicit:
         ratings = _active(ratings, source, min_per_class)
     ids = ratings["item"].unique().tolist()
@@ -145,12 +146,22 @@ def _read_movielens(folder: Path) -> tuple[pd.DataFrame, dict[Any, str]]:
 
 
 def _ids(column: pd.Series, where: str) -> pd.Series:
+    """The ids as int64, or as text; InputError for any other, or a mixture."""
     if pd.api.types.is_integer_dtype(column):
         return column.astype("int64")
-    if pd.api.types.is_float_dtype(column) and (column % 1 == 0).all():
-        return column.astype("int64")
     text = column.map(lambda value: isinstance(value, str)).to_numpy(dtype=bool)
-    if not text.all():
-        value = column.iloc[int(text.argmin())]
-        raise InputError(f"{where} has the {column.name} id {value!r}; allowed are whole numbers, or text throughout.")
-    return column.astype(object)
+    if text.all():
+        return column.astype(object)
+    whole = column.map(_is_whole).to_numpy(dtype=bool)
+    if whole.all():
+        return column.astype("int64")
+    wrong = ~text if text[0] else ~whole
+    value = column.iloc[int(wrong.argmax())]
+    raise InputError(f"{where} has the {column.name} id {value!r}; allowed are whole numbers, or text throughout.")
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a cell is a whole number that 64 bits hold."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return False
+    return bool(abs(value) < 2**53) and float(value).is_integer()
