@@ -1,4 +1,4 @@
-"""A denoising autoencoder with a multinomial loss {cite:p}`liang2018variational`: a recommender whose users have no parameters."""
+"""A denoising autoencoder with a multinomial loss (after Liang et al. 2018): a recommender whose users have no parameters."""
 
 from __future__ import annotations
 

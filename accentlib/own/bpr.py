@@ -1,4 +1,4 @@
-"""Matrix factorisation learnt from pairs {cite:p}`rendle2009bpr`: the first recommender on the seam (chapter `book/own.md`)."""
+"""Matrix factorisation learnt from pairs (Rendle et al. 2009): the first recommender on the seam (chapter `book/own.md`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LightGCN {cite:p}`he2020lightgcn`: embeddings that are averaged over the graph of who likes what."""
+"""LightGCN (He et al. 2020): embeddings that are averaged over the graph of who likes what."""
 
 from __future__ import annotations
 
