@@ -42,7 +42,8 @@ def parser() -> argparse.ArgumentParser:
     train = command(
         "train", run_train, "Train a published model again, from nothing.", "train --recommender ncf --workers 2",
     )  # fmt: skip
-    train.add_argument("--recommender", choices=RECOMMENDERS, default="ncf")
+    stored = [name for name, built_in in RECOMMENDERS.items() if built_in.options is not None]
+    train.add_argument("--recommender", choices=stored, default="ncf")
     for option, meanings in training_options().items():
         train.add_argument(f"--{option}", type=int, metavar="N", help="; ".join(meanings))
     train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
@@ -97,7 +98,7 @@ def training_options() -> dict[str, list[str]]:
     """For each option of any recommender's training, what it means to whom."""
     found: dict[str, list[str]] = {}
     for name, built_in in RECOMMENDERS.items():
-        for option, is_ in built_in.options.items():
+        for option, is_ in (built_in.options or {}).items():
             found.setdefault(option, []).append(f"{name}: {is_.meaning} (default: {is_.default})")
     return found
 

@@ -4,13 +4,14 @@ A built-in recommender is a package and an entry in `RECOMMENDERS`; nothing else
 entry holds what the command line must know before it imports the package, and PyTorch with it. The package offers
 
     load_recommender(sample, protocol, device="cpu", **changes) -> Recommender
-        The trained model that is stored with the book under the protocol of this name ("paper" and "steady"
-        are there at least), with `changes` to the protocol's fields. Raises InputError for an unknown
-        protocol or a value that a field can't have, DataError if there is no trained model.
+        The trained model under the protocol of this name ("steady" is there at least; "paper" is the paper's), with
+        `changes` to the protocol's fields: the one that is stored with the book, or one that is trained now. Raises
+        InputError for an unknown protocol or a value that a field can't have, DataError if a stored model is missing.
 
     train_recommender(sample, path, device, workers, **options) -> str
         Trains that model from nothing, stores it with its provenance at `path` (None: its own place),
-        says in a sentence or two what was trained and where it is. `options` are all of the entry's.
+        says in a sentence or two what was trained and where it is. `options` are all of the entry's; where it
+        has none, there is nothing to store and no such function.
 
 and each of its studies is a module with `RESULTS`, the path of the stored table, and
 `run_study(sample, path, workers) -> DataFrame`.
@@ -40,10 +41,13 @@ class Option:
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """One built-in recommender: its package, the options of its training, its studies (name -> module)."""
+    """One built-in recommender: its package, the options of its training, its studies (name -> module).
+
+    `options` are None where nothing is stored: the recommender is trained whenever it is loaded.
+    """
 
     package: str
-    options: Mapping[str, Option]
+    options: Mapping[str, Option] | None
     studies: Mapping[str, str]
 
 
@@ -61,13 +65,17 @@ RECOMMENDERS = {
         {"initialisation": Option(0, 0, "the seed of the initial weights")},
         {},
     ),
+    "bpr": BuiltIn("accentlib.own.bpr", None, {}),
+    "lightgcn": BuiltIn("accentlib.own.lightgcn", None, {}),
+    "autoencoder": BuiltIn("accentlib.own.autoencoder", None, {}),
 }
 
 
 def studies() -> dict[str, str]:
     """The module of every study, of any recommender or of all, by the study's name."""
     of_one = {name: module for built_in in RECOMMENDERS.values() for name, module in built_in.studies.items()}
-    of_all = {"pools": "pool_study", "set-influence": "set_influence", "audit": "audit", "own": "own.study"}
+    of_all = {"pools": "pool_study", "set-influence": "set_influence", "audit": "audit", "own": "own.study",
+              "own-l2": "own.regulariser"}  # fmt: skip
     return of_one | {name: f"accentlib.{module}" for name, module in of_all.items()}
 
 

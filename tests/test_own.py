@@ -1,5 +1,7 @@
 """A recommender of one's own: influence against real leave-one-out, training under common random numbers, the checker."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,11 @@ from torch.nn.functional import softplus
 
 from accentlib import mf
 from accentlib.errors import AccentError, InputError
-from accentlib.evaluate import evaluate, explain_users, summarise
+from accentlib.evaluate import evaluate, explain_users, per_explanation, summarise
 from accentlib.influence import influence_matrix
 from accentlib.own import Training, own_recommender
 from accentlib.own.autoencoder import AutoEncoder
+from accentlib.own.blocks import blocks_of_lightgcn, compare_blocks
 from accentlib.own.bpr import BPR
 from accentlib.own.influence import user_influence
 from accentlib.own.lightgcn import LightGCN
@@ -216,3 +219,36 @@ def test_the_checker_looks_at_the_examples(sample, examples, message):
     model.examples = examples
     with pytest.raises(InputError, match=message):
         check_recommender(model, sample)
+
+
+@pytest.mark.filterwarnings("ignore::accentlib.influence.IndefiniteHessianWarning")
+@pytest.mark.parametrize("kind", [BPR, LightGCN, AutoEncoder])
+def test_the_models_own_block_gives_the_searches_estimates(sample, kind, tmp_path):
+    recommender = own_recommender(kind(sample, dim=8), sample, Training(epochs=20, batch_size=32), damping=1e-4)
+    explained = explain_users(recommender, range(6), recommender.explainers, [3, 5])
+    judged = per_explanation(evaluate(recommender, explained, [0, 1], 0, 1, "sequential", tmp_path), "effect")
+    blocks = compare_blocks(recommender, explained, judged)
+    own = blocks[blocks["block"] == blocks["block"].iloc[0]].set_index(["user", "explainer", "k"])
+    found = judged[judged["size"].notna() & (judged["control"] == "explanation")].set_index(["user", "explainer", "k"])
+    assert len(own) > 10
+    for effect, after in (("estimated", "estimated_gap"), ("true", "judged_gap")):
+        assert np.allclose(own[effect], (found["gap"] - found[after]).loc[own.index], atol=1e-9)
+    for _, other in blocks.groupby("block"):
+        assert len(other) == len(own)
+
+
+def test_the_parts_of_lightgcns_influence_nearly_add_up(sample):
+    """Small moves of the block and of the graph: each alone, then both."""
+    recommender = own_recommender(LightGCN(sample, dim=8), sample, Training(epochs=20, batch_size=32), damping=1.0)
+    both, alone, edge = (
+        np.stack([recommender_with(recommender, model).influence([4], np.array([[0, 5, 9]]), "block")[0]])
+        for model in blocks_of_lightgcn(recommender.model).values()
+    )
+    assert np.abs(alone).max() > 0 and np.abs(edge).max() > 0
+    assert np.allclose(both, alone + edge, atol=0.02 * np.abs(both).max())
+
+
+def recommender_with(recommender, model):
+    other = copy(recommender)
+    other.model = model
+    return other

@@ -166,13 +166,14 @@ def test_every_entry_keeps_its_promises():
     from inspect import signature
 
     names = [study for built_in in recommenders.RECOMMENDERS.values() for study in built_in.studies]
-    assert len(set(names)) == len(names) and set(studies()) == {*names, "pools", "set-influence", "audit"}
+    assert len(set(names)) == len(names) and set(studies()) == {*names, "pools", "set-influence", "audit", "own", "own-l2"}
     for module in studies().values():
         assert list(signature(import_module(module).run_study).parameters)[:3] == ["sample", "path", "workers"]
         assert import_module(module).RESULTS.suffix in (".csv", ".parquet")
     for name, built_in in recommenders.RECOMMENDERS.items():
-        taken = list(signature(package(name).train_recommender).parameters)
-        assert taken == ["sample", "path", "device", "workers", *built_in.options]
+        if built_in.options is not None:
+            taken = list(signature(package(name).train_recommender).parameters)
+            assert taken == ["sample", "path", "device", "workers", *built_in.options]
         assert list(signature(package(name).load_recommender).parameters)[:3] == ["sample", "protocol", "device"]
 
 

@@ -7,7 +7,11 @@ import torch
 from torch import Tensor
 
 from accentlib.data import Sample
+from accentlib.own.builtin import built_in
 from accentlib.own.model import Parameters
+from accentlib.own.training import Training
+
+TRAINING = Training(epochs=20, batch_size=1024, learning_rate=0.003)
 
 
 class AutoEncoder:
@@ -58,3 +62,6 @@ class AutoEncoder:
 
     def block(self, user: int) -> dict[str, int]:
         return {}
+
+
+load_recommender = built_in(AutoEncoder, TRAINING)

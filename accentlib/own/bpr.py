@@ -8,7 +8,11 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from accentlib.data import Sample
+from accentlib.own.builtin import built_in
 from accentlib.own.model import Parameters
+from accentlib.own.training import Training
+
+TRAINING = Training(epochs=40, batch_size=1024, learning_rate=0.01)
 
 
 class BPR:
@@ -20,7 +24,7 @@ class BPR:
 
     name, unit, uses_history = "bpr", "points of score", False
 
-    def __init__(self, sample: Sample, dim: int = 32, n_others: int = 8, l2: float = 2e-7):
+    def __init__(self, sample: Sample, dim: int = 32, n_others: int = 8, l2: float = 1e-5):
         self.dim, self.n_others, self.l2 = dim, n_others, l2
         self.shape = (sample.n_users, sample.n_items)
         train = sample.train
@@ -43,3 +47,6 @@ class BPR:
 
     def block(self, user: int) -> dict[str, int]:
         return {"users": user}
+
+
+load_recommender = built_in(BPR, TRAINING)

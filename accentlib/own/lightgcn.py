@@ -8,7 +8,11 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from accentlib.data import Sample
+from accentlib.own.builtin import built_in
 from accentlib.own.model import Parameters
+from accentlib.own.training import Training
+
+TRAINING = Training(epochs=20, batch_size=2048, learning_rate=0.01)
 
 
 class LightGCN:
@@ -54,3 +58,6 @@ class LightGCN:
 
     def block(self, user: int) -> dict[str, int]:
         return {"users": user}
+
+
+load_recommender = built_in(LightGCN, TRAINING)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +105,16 @@ def own_recommender(
     """Trains `model` on `sample` and makes a recommender of it, to be handed to `explain_users` and `evaluate`.
 
     `damping` >= 0 goes onto the diagonal of every user's Hessian; `changes` are to the fields of the protocol, such as
-    `pool_size=1`. A retraining starts from the same initial parameters, with the shuffles of its seed. Raises InputError
+    `pool_size=1`; `steps` replaces the number of epochs. A retraining starts from the same initial parameters, with the shuffles of its seed. Raises InputError
     for a value that is not allowed, and what `accentlib.own.training.train` raises.
     """
     check_device(device)
     if not 0 <= damping < float("inf"):
         raise InputError(f"damping is {damping!r}, but must be finite and not negative.")
-    protocol = Protocol(**(asdict(STEADY) | {"steps": training.epochs} | changes))
+    protocol = replace(STEADY, **({"steps": training.epochs} | changes))
+    for field in ("warm", "averaged"):
+        if getattr(protocol, field):
+            raise InputError(f"{field} is True, but must be False for a model of your own: it starts anew and averages no weights.")
+    training = replace(training, epochs=protocol.steps)
     parameters = train(model, len(sample.train), training, SHUFFLED_WITH, device=device)
     return OwnRecommender(model, sample, parameters, Config(training, damping), protocol, device)
