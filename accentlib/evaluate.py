@@ -13,6 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from accentlib.errors import InputError
 from accentlib.explain import Explanation, check_ks
 from accentlib.explainers import EXPLAINERS, applicable, explain
+from accentlib.names import NAMES
 from accentlib.pools import Removal
 from accentlib.recommender import Recommender, recommendations
 from accentlib.verify import Outcome, verify
@@ -304,7 +305,7 @@ def presentable(summary: pd.DataFrame) -> pd.DataFrame:
     bounds = summary[["cf_low", "cf_high"]].itertuples(index=False)
     shown = pd.DataFrame(
         {
-            "explainer": summary["explainer"],
+            "explainer": summary["explainer"].map(lambda name: NAMES.get(name, name)),
             "k": summary["k"],
             "found": summary["found"],
             "CF %": summary["cf_percentage"].round(1),

@@ -20,8 +20,9 @@ from accentlib.data import Sample
 from accentlib.evaluate import Explained, explain_users, per_explanation
 from accentlib.explain import Explanation
 from accentlib.explainers import EXPLAINERS, applicable
+from accentlib.names import NAMES, TITLES
 from accentlib.paper import KS
-from accentlib.plots import COLOURS, NAMES, TITLES
+from accentlib.plots import COLOURS
 from accentlib.recommender import Recommender
 from accentlib.recommenders import load_recommender
 from accentlib.store import atomic, load_provenance

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from accentlib.names import NAMES
 from accentlib.relations import TYPES
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
@@ -19,12 +20,6 @@ COLOURS = {
     "one_versus_all": "#56b4e9",
 }  # fmt: skip
 MARKERS = {"accent": "o", "fia": "s", "pure_fia": "^", "attention": "D", "pure_attention": "v", "one_versus_all": "P"}
-NAMES = {
-    "accent": "ACCENT", "fia": "FIA", "pure_fia": "pure FIA",
-    "attention": "attention", "pure_attention": "pure attention",
-    "one_versus_all": "one-versus-all",
-}  # fmt: skip
-TITLES = {"ncf": "NCF", "rcf": "RCF"}  # of the recommenders
 GREY = "#555555"
 # Each type of relation also has its own hatching, for print in black and white.
 TYPE_LOOKS = {

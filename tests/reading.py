@@ -19,6 +19,14 @@ def visit(page, file: Path, size: dict[str, int] = DESKTOP) -> None:
     page.goto(file.as_uri(), wait_until="load")
 
 
+def faulty_formulas(page) -> list[str]:
+    """What MathJax could not read of an open page, in its words."""
+    if page.evaluate("Boolean(window.MathJax)"):
+        page.wait_for_function("window.MathJax.startup?.promise")
+        page.evaluate("MathJax.startup.promise")
+    return page.locator("mjx-container svg [data-mjx-error]").evaluate_all("faults => faults.map((e) => e.dataset.mjxError)")
+
+
 # Links and weight
 
 

@@ -14,6 +14,7 @@ from tests.reading import (
     DESKTOP,
     PHONE,
     broken_links,
+    faulty_formulas,
     hindrances,
     paths_of_this_machine,
     slips,
@@ -110,8 +111,18 @@ def test_a_page_opens_and_fits_a_phone(page, built_book, name):
     heading = page.locator("article h1").first.inner_text().strip("# \n")
     assert page.title().endswith(TITLE)
     assert re.sub(r"^[\d.]+\s*", "", heading).split()[0] in page.title()
+    assert faulty_formulas(page) == []
     assert overflow(page) <= 0
     assert page.errors == []
+
+
+@pytest.mark.browser
+def test_a_formula_that_cannot_be_read_is_noticed(page, built_book):
+    visit(page, built_book / "book/notation.html")
+    assert faulty_formulas(page) == []
+    page.evaluate("document.querySelector('article').append('\\\\(\\\\frac{1}\\\\)')")
+    page.evaluate("MathJax.typesetPromise()")
+    assert faulty_formulas(page) == ["Missing argument for \\frac"]
 
 
 @pytest.mark.browser

@@ -14,7 +14,8 @@ from accentlib.cli import main
 from accentlib.errors import InputError
 from accentlib.evaluate import evaluate, explain_users, set_items, summarise
 from accentlib.explainers import EXPLAINERS, applicable
-from accentlib.plots import COLOURS, MARKERS, NAMES, counterfactual_percentages, estimated_against_true
+from accentlib.names import NAMES
+from accentlib.plots import COLOURS, MARKERS, counterfactual_percentages, estimated_against_true
 from accentlib.recommender import recommendations, top_items, unseen
 from accentlib.recommenders import describe, load_recommender, package, studies
 from accentlib.words import as_data, in_words
