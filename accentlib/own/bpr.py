@@ -24,7 +24,7 @@ class BPR:
 
     name, unit, uses_history = "bpr", "points of score", False
 
-    def __init__(self, sample: Sample, dim: int = 32, n_others: int = 8, l2: float = 1e-5):
+    def __init__(self, sample: Sample, dim: int = 32, n_others: int = 8, l2: float = 4e-5):
         self.dim, self.n_others, self.l2 = dim, n_others, l2
         self.shape = (sample.n_users, sample.n_items)
         train = sample.train

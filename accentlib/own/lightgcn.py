@@ -24,7 +24,7 @@ class LightGCN:
 
     name, unit, uses_history = "lightgcn", "points of score", True
 
-    def __init__(self, sample: Sample, dim: int = 32, layers: int = 2, n_others: int = 4, l2: float = 1e-6):
+    def __init__(self, sample: Sample, dim: int = 32, layers: int = 2, n_others: int = 4, l2: float = 1e-5):
         self.dim, self.layers, self.n_others, self.l2 = dim, layers, n_others, l2
         self.shape = (sample.n_users, sample.n_items)
         train = sample.train
