@@ -24,7 +24,7 @@ class AutoEncoder:
 
     name, unit, uses_history = "autoencoder", "logits", True
 
-    def __init__(self, sample: Sample, dim: int = 64, drop: float = 0.5, l2: float = 1e-7):
+    def __init__(self, sample: Sample, dim: int = 64, drop: float = 0.5, l2: float = 1e-5):
         self.dim, self.drop, self.l2 = dim, drop, l2
         self.shape = (sample.n_users, sample.n_items)
         train = sample.train
