@@ -11,7 +11,7 @@ from torch import Tensor
 
 from accentlib.data import Sample
 from accentlib.errors import InputError
-from accentlib.own.influence import read_block, with_block
+from accentlib.own.influence import read_block, moved_block
 from accentlib.own.model import Model, Parameters
 from accentlib.own.training import generator_for, kept_mask
 
@@ -60,7 +60,7 @@ def check_attributes(model: Model, sample: Sample) -> None:
 
 def check_initial(model: Model) -> dict[str, Tensor]:
     """The initial parameters in double precision; raises InputError unless they are finite, float32 and repeatable."""
-    p, again = (called(model, "initial", generator_for(0)) for _ in range(2))
+    p, again = (call_own(model, "initial", generator_for(0)) for _ in range(2))
     if not isinstance(p, Mapping) or not p:
         raise InputError(f"{model.name}.initial returned {type(p).__name__}, but must return a dictionary of tensors, not empty.")
     for name, value in p.items():
@@ -74,7 +74,7 @@ def check_initial(model: Model) -> dict[str, Tensor]:
 
 def check_block(model: Model, p: Parameters, user: int) -> None:
     """Raises InputError unless the block names parameters and rows that are there."""
-    block = called(model, "block", user)
+    block = call_own(model, "block", user)
     if not isinstance(block, Mapping):
         raise InputError(f"{model.name}.block({user}) returned {type(block).__name__}, but must return a dictionary, such as {{'users': {user}}}.")
     for name, index in block.items():
@@ -89,7 +89,7 @@ def check_block(model: Model, p: Parameters, user: int) -> None:
 def check_scores(model: Model, p: Parameters, user: int, sample: Sample) -> None:
     """Raises InputError unless there is a finite score for every item, differentiable by the block."""
     kept = kept_mask(len(sample.train)).double()
-    of_block = differentiable(model, p, user, lambda q: called(model, "scores", q, user, kept), "scores", (sample.n_items,))
+    of_block = differentiable(model, p, user, lambda q: call_own(model, "scores", q, user, kept), "scores", (sample.n_items,))
     if of_block is not None and not bool(of_block.any()):
         raise InputError(f"{model.name}.scores of user {user} do not depend on the block {sorted(model.block(user))}: influence would be zero everywhere.")
 
@@ -99,7 +99,7 @@ def check_losses(model: Model, p: Parameters, user: int, rows: Tensor, n_rows: i
     kept = kept_mask(n_rows).double()
 
     def losses(q: Parameters) -> Tensor:
-        return called(model, "losses", q, rows, kept, generator_for(0, user))
+        return call_own(model, "losses", q, rows, kept, generator_for(0, user))
 
     of_block = differentiable(model, p, user, losses, "losses", (len(rows),))
     if of_block is not None and not bool(of_block.any()):
@@ -112,8 +112,8 @@ def check_unchanged(model: Model, p: Parameters, user: int, rows: Tensor, n_rows
     """Raises InputError if scores or losses are computed by changing the parameters or `kept` in place."""
     before, kept = {name: value.clone() for name, value in p.items()}, kept_mask(n_rows).double()
     with torch.no_grad():
-        called(model, "scores", p, user, kept)
-        called(model, "losses", p, rows, kept, generator_for(0))
+        call_own(model, "scores", p, user, kept)
+        call_own(model, "losses", p, rows, kept, generator_for(0))
     changed = [name for name, value in before.items() if not torch.equal(value, p[name])]
     if not torch.equal(kept, kept_mask(n_rows).double()):
         changed.append("kept")
@@ -141,7 +141,7 @@ def differentiable(model: Model, p: Parameters, user: int, function: Any, what: 
     """
     block = model.block(user)
     here = read_block(p, block).clone().requires_grad_()
-    value = function(with_block(p, block, here))
+    value = function(moved_block(p, block, here))
     if not isinstance(value, Tensor) or value.shape != shape:
         raise InputError(f"{model.name}.{what} gives {describe(value)}, but must give a tensor of shape {list(shape)}.")
     if value.dtype != torch.float64:
@@ -155,7 +155,7 @@ def differentiable(model: Model, p: Parameters, user: int, function: Any, what: 
     return torch.zeros_like(here) if gradient is None else gradient
 
 
-def called(model: Model, name: str, *arguments: Any) -> Any:
+def call_own(model: Model, name: str, *arguments: Any) -> Any:
     """What a function of the model returns; an error inside it becomes an InputError that names the function."""
     try:
         return getattr(model, name)(*arguments)

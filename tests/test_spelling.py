@@ -61,7 +61,7 @@ def prose_of_directive(info: str, content: str) -> Iterator[str]:
         yield settings.get("image", {}).get("alt", "")
     if directive not in NO_ARGUMENT:
         yield from prose(argument)
-    if directive != "{code-cell}":
+    if directive not in ("{code-cell}", "{eval-rst}"):
         yield from prose(content[options.end() :] if options else content)
 
 

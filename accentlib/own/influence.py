@@ -22,7 +22,7 @@ def read_block(p: Parameters, block: Block) -> Tensor:
     return torch.cat(parts) if parts else torch.zeros(0, dtype=next(iter(p.values())).dtype)
 
 
-def with_block(p: Parameters, block: Block, values: Tensor) -> dict[str, Tensor]:
+def moved_block(p: Parameters, block: Block, values: Tensor) -> dict[str, Tensor]:
     """`p` with `values` [P] in the block's places; `p` stays as it is."""
     changed, begin = dict(p), 0
     for name, index in block.items():
@@ -49,10 +49,10 @@ def user_influence(
     n = len(model.examples)
 
     def losses(values: Tensor) -> Tensor:
-        return model.losses(with_block(p, block, values), rows, kept, generator_for(DRAWN_WITH, user))
+        return model.losses(moved_block(p, block, values), rows, kept, generator_for(DRAWN_WITH, user))
 
     def scores(values: Tensor, left: Tensor) -> Tensor:
-        return model.scores(with_block(p, block, values), user, left)[items]
+        return model.scores(moved_block(p, block, values), user, left)[items]
 
     if not len(here):
         moves = here.new_zeros(len(rows), 0)
