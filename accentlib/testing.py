@@ -11,7 +11,7 @@ from torch import Tensor
 
 from accentlib.data import Sample
 from accentlib.errors import InputError
-from accentlib.own.influence import read_block, moved_block
+from accentlib.own.influence import moved_block, read_block, user_influence
 from accentlib.own.model import Model, Parameters
 from accentlib.own.training import generator_for, kept_mask
 
@@ -36,6 +36,7 @@ def check_recommender(model: Model, sample: Sample, n_users: int = 3) -> None:
         check_losses(model, p, user, rows, len(sample.train))
         check_unchanged(model, p, user, rows, len(sample.train))
         check_history(model, p, user, rows, len(sample.train))
+        check_influence(model, p, user, rows, sample)
 
 
 def check_attributes(model: Model, sample: Sample) -> None:
@@ -59,13 +60,13 @@ def check_attributes(model: Model, sample: Sample) -> None:
 
 
 def check_initial(model: Model) -> dict[str, Tensor]:
-    """The initial parameters in double precision; raises InputError unless they are finite, float32 and repeatable."""
+    """The initial parameters in double precision; raises InputError unless they are finite, of float32 and repeatable."""
     p, again = (call_own(model, "initial", generator_for(0)) for _ in range(2))
     if not isinstance(p, Mapping) or not p:
         raise InputError(f"{model.name}.initial returned {type(p).__name__}, but must return a dictionary of tensors, not empty.")
     for name, value in p.items():
-        if not isinstance(value, Tensor) or not value.dtype.is_floating_point:
-            raise InputError(f"{model.name}.initial gives {name!r} as {describe(value)}, but must give tensors of floating-point numbers.")
+        if not isinstance(value, Tensor) or value.dtype != torch.float32:
+            raise InputError(f"{model.name}.initial gives {name!r} as {describe(value)}, but must give tensors of type torch.float32.")
         finite(f"{model.name}.initial, parameter {name!r}", value)
         if not torch.equal(value, again[name]):
             raise InputError(f"{model.name}.initial gives another {name!r} for the same generator: draw with the generator that it is handed.")
@@ -77,7 +78,11 @@ def check_block(model: Model, p: Parameters, user: int) -> None:
     block = call_own(model, "block", user)
     if not isinstance(block, Mapping):
         raise InputError(f"{model.name}.block({user}) returned {type(block).__name__}, but must return a dictionary, such as {{'users': {user}}}.")
+    if not block and not model.uses_history:
+        raise InputError(f"{model.name}.block({user}) is empty, and uses_history is False: no influence could be anything but zero.")
     for name, index in block.items():
+        if not isinstance(index, (int, np.integer, np.ndarray, Tensor)):
+            raise InputError(f"{model.name}.block({user}) gives {index!r} for {name!r}, but must give a whole number, or a tensor or array of them.")
         if name not in p:
             raise InputError(f"{model.name}.block({user}) names {name!r}, but the parameters are {', '.join(p)}.")
         try:
@@ -104,6 +109,11 @@ def check_losses(model: Model, p: Parameters, user: int, rows: Tensor, n_rows: i
     of_block = differentiable(model, p, user, losses, "losses", (len(rows),))
     if of_block is not None and not bool(of_block.any()):
         raise InputError(f"{model.name}.losses of user {user}'s examples do not depend on the block {sorted(model.block(user))}: influence would be zero everywhere.")
+    single = {name: value.float().requires_grad_() for name, value in p.items()}  # as the training has them
+    value = call_own(model, "losses", single, rows, kept.float(), generator_for(0, user))
+    if value.dtype != torch.float32:
+        raise InputError(f"{model.name}.losses are {value.dtype} for parameters of float32: a tensor made inside must take its type from them.")
+    value.sum().backward()
     if not torch.equal(losses(p), losses(p)):
         raise InputError(f"{model.name}.losses differ for the same generator: draw whatever is random with the generator that it is handed.")
 
@@ -134,8 +144,23 @@ def check_history(model: Model, p: Parameters, user: int, rows: Tensor, n_rows: 
         raise InputError(f"{model.name}.uses_history is True, but neither scores nor losses change when examples leave `kept`.")
 
 
+def check_influence(model: Model, p: Parameters, user: int, rows: Tensor, sample: Sample) -> None:
+    """Raises InputError unless the derivatives can be taken for many examples at once (`torch.func`)."""
+    kept, items = kept_mask(len(sample.train)).double(), torch.arange(min(2, sample.n_items))
+    try:
+        found = user_influence(model, p, user, rows, items, kept, damping=1.0)  # positive definite, or nearly
+    except InputError:
+        raise
+    except Exception as error:  # whatever the author's code, or torch.func about it, raises
+        raise InputError(
+            f"The influence on {model.name} cannot be computed ({type(error).__name__}: {str(error).splitlines()[0]}): in scores and losses, "
+            "fill no tensor in place (index_put or new_zeros(...).scatter instead) and pick nothing by the values of `kept` (multiply by it)."
+        ) from error
+    finite(f"The influence on {model.name}", found)
+
+
 def differentiable(model: Model, p: Parameters, user: int, function: Any, what: str, shape: tuple[int, ...]) -> Tensor | None:
-    """The gradient of the sum of squares of what `function` gives, by the block [P]; None for an empty block.
+    """The gradient of a weighted sum of what `function` gives, by the block [P]; None for an empty block.
 
     Raises InputError for a wrong shape or type, a value that is not finite, or a function that breaks the gradient.
     """
@@ -151,7 +176,7 @@ def differentiable(model: Model, p: Parameters, user: int, function: Any, what: 
         return None
     if not value.requires_grad:
         raise InputError(f"{model.name}.{what} cannot be differentiated by the block: was a tensor detached, or turned into NumPy?")
-    (gradient,) = torch.autograd.grad(value.square().sum(), here, allow_unused=True)
+    (gradient,) = torch.autograd.grad(value @ torch.linspace(1, 2, len(value)).to(value), here, allow_unused=True)
     return torch.zeros_like(here) if gradient is None else gradient
 
 

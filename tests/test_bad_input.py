@@ -79,7 +79,7 @@ DATA: list[Case] = [
     (lambda f: load_table(GOOD.drop(columns="user")), "no column 'user'; needed are"),
     (lambda f: load_table(GOOD.drop(columns="item")), "no column 'item'"),
     (lambda f: load_table(pd.DataFrame()), "no column 'user'.*found: "),
-    (lambda f: load_table(pd.concat([GOOD, GOOD]), min_per_class=1), "two ratings of item 0 by user 0; allowed is one"),
+    (lambda f: load_table(pd.concat([GOOD, GOOD]), min_per_class=1), "two rows of item 0 by user 0; allowed is one"),
     (lambda f: load_table(GOOD), "None of the 4 users .* has at least 10 ratings of 3 or more and 10 below"),
     (lambda f: load_table(GOOD.drop(columns="rating")), "None of the 4 users .* has at least 10 rows"),
     (cell("rating", 6), "rating 6 in data row 4; allowed is a number from 1 to 5"),

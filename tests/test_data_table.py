@@ -118,7 +118,7 @@ def test_timestamp_that_is_no_whole_number(table, value):
 def test_duplicate(table):
     again = table.iloc[[3]].assign(rating=2)
     user, item = table.loc[3, ["user", "item"]]
-    refused(pd.concat([table, again]), f"two ratings of item {item} by user {user}; allowed is one")
+    refused(pd.concat([table, again]), f"two rows of item {item} by user {user}; allowed is one")
 
 
 def test_ids_of_two_kinds(table):
@@ -208,3 +208,26 @@ def test_wrong_parameters(table, options, pattern):
 
 def test_what_is_no_table():
     refused([1, 2], "table is a list, but must be a DataFrame or the path of a file or folder")
+
+
+def test_dates_count_as_seconds(table):
+    dates = pd.to_datetime(table["timestamp"], unit="s")
+    for column in (dates, dates.dt.tz_localize("UTC"), dates.astype("datetime64[ms]")):
+        assert load_table(table.assign(timestamp=column), min_per_class=1).digest == load_table(table, min_per_class=1).digest
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.rename(columns={"user": "customer"}), "no column 'user'; needed are user and item, possible rating and timestamp, found: customer"),
+        (lambda t: t.assign(user=t["user"].astype("uint64") + 2**63), "user id 9223372036854775815; allowed are whole numbers"),
+    ],
+)
+def test_more_tables_that_are_refused(table, change, message):
+    with pytest.raises(InputError, match=message):
+        load_table(change(table), min_per_class=1)
+
+
+def test_titles_must_be_a_mapping(table):
+    with pytest.raises(InputError, match="names is a list, but must map item ids to titles"):
+        load_table(table, min_per_class=1, names=["a"])

@@ -11,7 +11,7 @@ from accentlib import mf
 from accentlib.errors import AccentError, InputError
 from accentlib.evaluate import evaluate, explain_users, per_explanation, summarise
 from accentlib.influence import influence_matrix
-from accentlib.own import Training, own_recommender
+from accentlib.own import Training, influence, own_recommender
 from accentlib.own.autoencoder import AutoEncoder
 from accentlib.own.blocks import blocks_of_lightgcn, compare_blocks
 from accentlib.own.bpr import BPR
@@ -172,6 +172,19 @@ def shifted(self, p, user, kept):
     return BPR.scores(self, p, user, kept)
 
 
+def filled_in_place(self, p, user, kept):
+    """The likeliest way to write a history, which torch.func cannot follow."""
+    rows = torch.nonzero(self.user == user)[:, 0]
+    history = torch.zeros(self.shape[1]).double()
+    history[self.item[rows]] = kept[rows]
+    return BPR.scores(self, p, user, kept) + history
+
+
+def picked_by_value(self, p, user, kept):
+    rows = torch.nonzero(self.user == user)[:, 0]
+    return BPR.scores(self, p, user, kept) * len(rows[kept[rows] > 0])
+
+
 FAULTS = [
     ({"name": 7}, "name is 7, but must be of type str"),
     ({"unit": None}, "unit is None, but must be of type str"),
@@ -179,7 +192,7 @@ FAULTS = [
     ({"uses_history": True}, "uses_history is True, but neither scores nor losses change"),
     ({"losses": None}, "has no function 'losses'; needed are initial, scores, losses, block"),
     ({"initial": lambda self, generator: {}}, "must return a dictionary of tensors, not empty"),
-    ({"initial": lambda self, generator: {"users": [1.0]}}, "gives 'users' as list, but must give tensors of floating-point numbers"),
+    ({"initial": lambda self, generator: {"users": [1.0]}}, "gives 'users' as list, but must give tensors of type torch.float32"),
     ({"initial": lambda self, generator: {"users": torch.full((2, 2), torch.nan)}}, "'users' holds nan, but every value must be finite"),
     ({"initial": lambda self, generator: {"users": torch.randn(3)}}, "gives another 'users' for the same generator"),
     ({"block": lambda self, user: user}, "returned int, but must return a dictionary, such as {'users': 0}"),
@@ -195,6 +208,12 @@ FAULTS = [
     ({"scores": shifted}, "changed users in place"),
     ({"losses": lambda self, p, rows, kept, generator: BPR.losses(self, p, rows, kept, generator).mean()}, "losses gives a tensor of shape"),
     ({"losses": lambda self, p, rows, kept, generator: BPR.losses(self, p, rows, kept, torch.Generator().manual_seed(int(torch.randint(1000, ())))) }, "losses differ for the same generator"),
+    ({"block": lambda self, user: {}}, "is empty, and uses_history is False"),
+    ({"block": lambda self, user: {"users": slice(user, user + 1)}}, "gives slice\\(0, 1, None\\) for 'users', but must give a whole number"),
+    ({"initial": lambda self, generator: {n: v.double() for n, v in BPR.initial(self, generator).items()}}, "must give tensors of type torch.float32"),
+    ({"losses": lambda self, p, rows, kept, generator: BPR.losses(self, p, rows, kept, generator) * torch.ones(1).double()}, "losses are torch.float64 for parameters of float32"),
+    ({"scores": filled_in_place, "uses_history": True}, "The influence on bpr cannot be computed .*fill no tensor in place"),
+    ({"scores": picked_by_value, "uses_history": True}, "The influence on bpr cannot be computed .*pick nothing by the values"),
     ({"losses": lambda self, p, rows, kept, generator: p["bias"][self.item[rows]] ** 2}, "losses .*cannot be differentiated|do not depend on the block"),
 ]  # fmt: skip
 
@@ -252,3 +271,88 @@ def recommender_with(recommender, model):
     other = copy(recommender)
     other.model = model
     return other
+
+
+class Plain(BPR):
+    """Users' vectors that start at zero: nothing is wrong with that."""
+
+    def initial(self, generator):
+        p = super().initial(generator)
+        return p | {"users": torch.zeros_like(p["users"])}
+
+
+def test_vectors_may_start_at_zero(sample):
+    check_recommender(Plain(sample), sample)
+
+
+def test_random_losses_are_averaged_over_draws(sample):
+    """The mean of 32 draws is nearer the mean of many than one draw is."""
+    model = BPR(sample, dim=4, n_others=2)
+    p = {name: value.double() for name, value in train(model, len(sample.train), QUICK).items()}
+    rows, kept = torch.from_numpy(sample.actions(3)), kept_mask(len(sample.train)).double()
+    rows = rows[torch.isin(rows, torch.from_numpy(model.examples))]
+
+    def estimate(draws, drawn_with):
+        with pytest.MonkeyPatch.context() as changed:
+            changed.setattr(influence, "DRAWS", draws)
+            changed.setattr(influence, "DRAWN_WITH", drawn_with)
+            return user_influence(model, p, 3, rows, torch.arange(10), kept, 1e-3)
+
+    many = estimate(2000, 99)
+    assert (estimate(32, 0) - many).norm() < 0.5 * (estimate(1, 0) - many).norm()
+
+
+@pytest.mark.parametrize("kind", [BPR, LightGCN, AutoEncoder])
+def test_a_user_without_examples_has_no_influences(sample, kind):
+    model = kind(sample, dim=4)
+    p = {name: value.double() for name, value in model.initial(torch.Generator()).items()}
+    kept = kept_mask(len(sample.train)).double()
+    found = user_influence(model, p, 2, torch.zeros(0, dtype=torch.int64), torch.arange(5), kept, 0.0)
+    assert found.shape == (5, 0)
+
+
+class Upside(BPR):
+    """A mistake that training does not see."""
+
+    def scores(self, p, user, kept):
+        return -super().scores(p, user, kept)
+
+
+class Forgetful(AutoEncoder):
+    """Losses that look at what is gone."""
+
+    def losses(self, p, rows, kept, generator):
+        return super().losses(p, rows, torch.ones_like(kept), generator)
+
+
+@pytest.mark.parametrize(("faulty", "mended"), [(Upside, BPR), (Forgetful, AutoEncoder)])
+def test_a_mended_model_does_not_find_the_retrainings_of_the_faulty_one(sample, faulty, mended):
+    keys = [own_recommender(kind(sample, dim=4), sample, QUICK).key for kind in (faulty, mended, mended)]
+    assert keys[0] != keys[1] == keys[2]
+
+
+def test_actions_are_the_users_examples(sample):
+    recommender = own_recommender(BPR(sample, dim=4), sample, QUICK)
+    for user in range(sample.n_users):
+        wanted = np.intersect1d(sample.actions(user), recommender.model.examples)
+        assert np.array_equal(recommender.actions(user), wanted)
+
+
+def test_a_singular_hessian_says_what_helps(sample):
+    recommender = own_recommender(BPR(sample, dim=32, l2=0.0), sample, QUICK)
+    with pytest.raises(InputError, match="bpr, user .*singular.*argument of own_recommender; an l2 above 0 helps"):
+        recommender.influence([0], np.array([[0, 1]]), "block")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pool_sizes": 1}, "pool_sizes is no field of the protocol; these are name, averaged"),
+        ({"verdict": "luck"}, "verdict is 'luck', but must be one of gap, effect"),
+        ({"fia_mode": "paper"}, "fia_mode is 'paper', but must be one of block"),
+        ({"warm": True}, "warm is True, but must be False for a model of your own"),
+    ],
+)
+def test_wrong_changes_to_the_protocol_are_refused(sample, changes, message):
+    with pytest.raises(InputError, match=message):
+        own_recommender(BPR(sample, dim=4), sample, QUICK, **changes)

@@ -113,7 +113,7 @@ def check_ratings(ratings: pd.DataFrame, where: str, scale: tuple[float, float] 
     again = table.duplicated(["user", "item"]).to_numpy()
     if again.any():
         user, item = (table[column].tolist()[again.argmax()] for column in ("user", "item"))
-        raise InputError(f"{where} has two ratings of item {item!r} by user {user!r}; allowed is one.")
+        raise InputError(f"{where} has two rows of item {item!r} by user {user!r}; allowed is one (table.drop_duplicates(['user', 'item']) keeps the first).")
     return table
 
 

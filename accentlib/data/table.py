@@ -25,7 +25,7 @@ def load_table(
     scale: tuple[float, float] = SCALE,
     names: Mapping[Any, str] | None = None,
 ) -> Sample:
-    """A sample from a table with the columns user and item, and rating and timestamp (whole seconds) if there are any.
+    """A sample from a table with the columns user and item, and rating and timestamp (whole seconds, or pandas' dates) if there are any.
 
     `table` is a DataFrame, a .csv, .tsv or .parquet file with a header, or a folder with MovieLens 1M's ratings.dat
     (and movies.dat, for the titles); other columns are ignored. Ids are whole numbers or text.
@@ -42,6 +42,9 @@ def load_table(
     """
     _check_parameters(min_per_class, positive_from, scale)
     name, source, where, frame, titles = _open(table)
+    _check_columns(frame, where)
+    if names is not None and not isinstance(names, Mapping):
+        raise InputError(f"names is a {type(names).__name__}, but must map item ids to titles.")
     frame, implicit = _completed(frame, where, scale)
     for column in [name for name in ("user", "item") if name in frame.columns]:
         if len(frame) and not frame[column].isna().any():  # which `check_ratings` says better
@@ -84,18 +87,27 @@ def _open(table: pd.DataFrame | str | os.PathLike[str]) -> tuple[str, str, str, 
     return path.name, str(path), where, *_read_movielens(path)
 
 
+def _check_columns(frame: pd.DataFrame, where: str) -> None:
+    for column in ("user", "item"):
+        if column not in frame.columns:
+            found = ", ".join(map(str, frame.columns)) or "none"
+            raise InputError(f"{where} has no column {column!r}; needed are user and item, possible rating and timestamp, found: {found}.")
+
+
 def _completed(frame: pd.DataFrame, where: str, scale: tuple[float, float]) -> tuple[pd.DataFrame, bool]:
     """The table with the columns rating and timestamp, and whether it had no ratings."""
     implicit = "rating" not in frame.columns
     if implicit:
         frame = frame.assign(rating=scale[1])
-    if "timestamp" not in frame.columns and {"user", "item"} <= set(frame.columns):
+    if "timestamp" not in frame.columns:
         # By a draw over the sorted rows: the split must not depend on the order in which a file lists them.
         ordered = frame.assign(user=frame["user"].astype(str), item=frame["item"].astype(str)).reset_index(drop=True)
         places = ordered.sort_values(["user", "item"], kind="stable").index.to_numpy()
         time = np.empty(len(frame), dtype=np.int64)
         time[places] = np.random.default_rng(ORDERED_WITH).permutation(len(frame))
         frame = frame.assign(timestamp=time)
+    elif pd.api.types.is_datetime64_any_dtype(frame["timestamp"]) and not frame["timestamp"].isna().any():
+        frame = frame.assign(timestamp=pd.to_datetime(frame["timestamp"], utc=True).dt.as_unit("s").astype("int64"))
     return frame, implicit
 
 
@@ -147,7 +159,7 @@ def _read_movielens(folder: Path) -> tuple[pd.DataFrame, dict[Any, str]]:
 
 def _ids(column: pd.Series, where: str) -> pd.Series:
     """The ids as int64, or as text; InputError for any other, or a mixture."""
-    if pd.api.types.is_integer_dtype(column):
+    if pd.api.types.is_integer_dtype(column) and column.max() < 2**63:
         return column.astype("int64")
     text = column.map(lambda value: isinstance(value, str)).to_numpy(dtype=bool)
     if text.all():
@@ -156,7 +168,7 @@ def _ids(column: pd.Series, where: str) -> pd.Series:
     if whole.all():
         return column.astype("int64")
     wrong = ~text if text[0] else ~whole
-    value = column.iloc[int(wrong.argmax())]
+    value = column.tolist()[int(wrong.argmax())]
     raise InputError(f"{where} has the {column.name} id {value!r}; allowed are whole numbers, or text throughout.")
 
 

@@ -56,7 +56,7 @@ class AutoEncoder:
         users, place = self.user[rows].unique(return_inverse=True)
         past = torch.cat([self.liked_by[user] for user in users.tolist()])
         whose = torch.repeat_interleave(torch.tensor([len(self.liked_by[user]) for user in users.tolist()]))
-        shown = kept[past] * (torch.rand(len(past), generator=generator) >= self.drop)
+        shown = kept[past] * (torch.rand(len(past), generator=generator) >= self.drop).to(kept.device)
         histories = kept.new_zeros(len(users), self.shape[1]).index_put((whose, self.item[past]), shown)
         return -self.decode(p, histories).log_softmax(-1)[place, self.item[rows]]
 

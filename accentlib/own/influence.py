@@ -13,7 +13,8 @@ from accentlib.own.model import Block, Model, Parameters
 from accentlib.own.training import generator_for
 
 AT_ONCE = 32  # how many derivatives are taken side by side: more take more memory
-DRAWN_WITH = 0  # what is random in the losses is drawn once, the same for every user
+DRAWN_WITH = 0  # the seed of what is random in the losses
+DRAWS = 32  # training has seen many draws, and one of them says little of an action
 
 
 def read_block(p: Parameters, block: Block) -> Tensor:
@@ -38,18 +39,23 @@ def user_influence(
 ) -> Tensor:
     """I(z, y) for a user's examples `rows` [Z] and the scores of `items` [K]: [K, Z], in score units.
 
-    A positive value says that the score would fall without the example. The Hessian is that of the objective R by
-    the user's block, (1/n) times the sum of her own examples' losses plus the regulariser, with `damping` on its
-    diagonal; the block moves by H^-1 g / n when an example with the gradient g goes (chapter `book/influence.md`). Where
-    the model uses the history, the example also leaves it, and the score is computed anew (chapter `book/rcf-fia.md`).
-    Warns with IndefiniteHessianWarning as `accentlib.influence.symmetric_solve` does.
+    A positive value says that the score would fall without the example. The Hessian is that of the user's part of the
+    objective R by her block, (1/n) times the sum of her own examples' losses plus the regulariser, with `damping` on its
+    diagonal; the block moves by H^-1 g / n when an example with the gradient g goes (chapter `book/influence.md`). Losses
+    that draw at random are averaged over 32 draws. Where the model uses the history, the example also leaves it, and the
+    score is computed anew (chapter `book/rcf-fia.md`). Warns with IndefiniteHessianWarning, and raises InputError, as
+    `accentlib.influence.symmetric_solve` does.
     """
+    if not len(rows):
+        return torch.zeros(len(items), 0, dtype=kept.dtype)
     block = model.block(user)
+    draws = DRAWS if is_random(model, p, rows, kept) else 1
     here = read_block(p, block)
     n = len(model.examples)
 
     def losses(values: Tensor) -> Tensor:
-        return model.losses(moved_block(p, block, values), rows, kept, generator_for(DRAWN_WITH, user))
+        drawn = model.losses(moved_block(p, block, values), rows.repeat(draws), kept, generator_for(DRAWN_WITH, user))
+        return drawn.view(draws, -1).mean(0)
 
     def scores(values: Tensor, left: Tensor) -> Tensor:
         return model.scores(moved_block(p, block, values), user, left)[items]
@@ -66,6 +72,12 @@ def user_influence(
         return scores(here + move, kept.index_put((row,), torch.zeros((), dtype=kept.dtype, device=kept.device)))
 
     return (now - vmap(without, chunk_size=AT_ONCE)(moves, rows)).T
+
+
+def is_random(model: Model, p: Parameters, rows: Tensor, kept: Tensor) -> bool:
+    """Whether the losses depend on their generator."""
+    one, other = (model.losses(p, rows, kept, generator_for(DRAWN_WITH, number)) for number in range(2))
+    return not torch.equal(one, other)
 
 
 def block_moves(losses: Callable[[Tensor], Tensor], here: Tensor, n: int, l2: float, damping: float) -> Tensor:

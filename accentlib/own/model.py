@@ -27,10 +27,15 @@ class Model(Interface):
     input (an autoencoder, a sequence model, a graph), not only its training data.
     """
 
+    #: what it is called in tables and messages
     name: str
-    unit: str  # what scores are measured in, in words: "points of score"
-    examples: np.ndarray  # rows of `sample.train`, ascending
+    #: what scores are measured in, in words: "points of score"
+    unit: str
+    #: the rows of `sample.train` that the training learns from, ascending
+    examples: np.ndarray
+    #: how strong the regulariser is
     l2: float
+    #: whether a user's examples are also input
     uses_history: bool
 
     def initial(self, generator: torch.Generator) -> dict[str, Tensor]:
@@ -45,7 +50,9 @@ class Model(Interface):
     def losses(self, p: Parameters, rows: Tensor, kept: Tensor, generator: torch.Generator) -> Tensor:
         """The loss of each example in `rows` [N] (rows of `sample.train`), [N]: no mean, no regulariser.
 
-        Whatever is random, such as negative samples or dropout, is drawn with `generator`.
+        An example's loss depends on no other of `rows`, which may name an example more than once, to average over draws.
+        Whatever is random, such as negative samples or dropout, is drawn with `generator`. Where the training runs on a
+        GPU, `p` and `kept` are there; `rows` and `generator` stay on the CPU.
         """
 
     def block(self, user: int) -> Block:

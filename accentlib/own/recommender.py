@@ -14,14 +14,16 @@ from tqdm import tqdm
 
 from accentlib.data import Sample
 from accentlib.errors import InputError
+from accentlib.evaluate import VERDICTS
 from accentlib.own.influence import user_influence
 from accentlib.own.model import Model
-from accentlib.own.training import Training, kept_mask, train
+from accentlib.own.training import Training, generator_for, kept_mask, train
 from accentlib.quality import ranking_quality
 from accentlib.recommender import Protocol, unseen
 from accentlib.store import digest
 from accentlib.work import check_device, single_thread
 
+FINGERPRINTED = 3  # users
 SHUFFLED_WITH = 2021  # the recommender's own shuffles: none of a retraining's
 STEADY = Protocol(
     name="steady", averaged=False, warm=False, steps=1, verdict="effect",
@@ -52,11 +54,13 @@ class OwnRecommender:
         self.parameters = {name: value.double() for name, value in parameters.items()}
         self.facts: Mapping[str, Any] = {"examples": len(model.examples), "parameters": sum(map(torch.numel, parameters.values()))}
         arrays = [part for name, value in sorted(parameters.items()) for part in (name, value.numpy())]
+        arrays += behaviour(model, self.parameters, len(sample.train), sample.train["user"].to_numpy())
         self.key = digest(model.name, sample.digest, asdict(config), protocol.name, *arrays)
 
     def scores(self, users: Sequence[int]) -> np.ndarray:
         return self.scored(self.parameters, users, ())
 
+    @single_thread()
     def scored(self, parameters: Mapping[str, Tensor], users: Sequence[int], removed: Sequence[int]) -> np.ndarray:
         """Scores [U, n_items] by `parameters`, in double precision, the `removed` rows out of the histories."""
         kept = kept_mask(len(self.sample.train), removed).double()
@@ -68,18 +72,27 @@ class OwnRecommender:
         return unseen(self.sample, users)
 
     def actions(self, user: int) -> np.ndarray:
-        return np.intersect1d(self.sample.actions(user), self.model.examples, assume_unique=True)
+        rows, examples = self.sample.actions(user), self.model.examples
+        begin, end = np.searchsorted(examples, [rows[0], rows[-1] + 1]) if len(rows) else (0, 0)  # a user's rows are one run
+        return examples[begin:end]
 
+    @single_thread()
     def influence(self, users: Sequence[int], candidates: np.ndarray, mode: str) -> list[np.ndarray]:
         kept = kept_mask(len(self.sample.train)).double()
         pairs = list(zip(users, candidates, strict=True))
-        return [
-            user_influence(
-                self.model, self.parameters, int(user), torch.from_numpy(self.actions(int(user))),
-                torch.from_numpy(items), kept, self.config.damping,
-            ).numpy()
-            for user, items in tqdm(pairs, desc=f"influence on {self.name}", unit="user", mininterval=5)
-        ]  # fmt: skip
+        found = []
+        for user, items in tqdm(pairs, desc=f"influence on {self.name}", unit="user", mininterval=5):
+            rows = torch.from_numpy(self.actions(int(user)))
+            try:
+                of_user = user_influence(
+                    self.model, self.parameters, int(user), rows, torch.from_numpy(items), kept, self.config.damping
+                )
+            except InputError as error:
+                raise InputError(
+                    f"{self.name}, user {self.sample.user_ids[user]}: {error} It is an argument of own_recommender; an l2 above 0 helps, too."
+                ) from error
+            found.append(of_user.numpy())
+        return found
 
     def in_common(self, item: int, other: int) -> str:
         return ""
@@ -93,10 +106,26 @@ class OwnRecommender:
     ) -> list[np.ndarray]:
         result = []
         for rows, of in zip(removed, users, strict=True):
-            with single_thread(self.device):
-                p = train(self.model, len(self.sample.train), self.config.training, seed, rows, self.device)
+            p = train(self.model, len(self.sample.train), self.config.training, seed, rows, self.device)
             result.append(self.scored(p, of, rows))
         return result
+
+
+@single_thread()
+def behaviour(model: Model, p: Mapping[str, Tensor], n_rows: int, users: np.ndarray) -> list[np.ndarray]:
+    """Scores and losses of a few users, with all their examples and with half: a digest of the model's own code.
+
+    A mistake in it that is mended must not find the retrainings of the faulty one. `users` are those of all training rows.
+    """
+    of_examples, found = users[model.examples], []
+    for user in np.unique(of_examples)[:FINGERPRINTED]:
+        rows = torch.from_numpy(model.examples[of_examples == user])
+        for removed in ((), rows[::2]):
+            kept = kept_mask(n_rows, removed).double()
+            with torch.no_grad():
+                found.append(model.scores(p, int(user), kept).numpy())
+                found.append(model.losses(p, rows, kept, generator_for(0)).numpy())
+    return found
 
 
 def own_recommender(
@@ -111,7 +140,13 @@ def own_recommender(
     check_device(device)
     if not 0 <= damping < float("inf"):
         raise InputError(f"damping is {damping!r}, but must be finite and not negative.")
+    fields = STEADY.__dataclass_fields__
+    if unknown := [name for name in changes if name not in fields]:
+        raise InputError(f"{unknown[0]} is no field of the protocol; these are {', '.join(fields)}.")
     protocol = replace(STEADY, **({"steps": training.epochs} | changes))
+    for field, allowed in (("verdict", tuple(VERDICTS)), ("fia_mode", OwnRecommender.fia_modes)):
+        if getattr(protocol, field) not in allowed:
+            raise InputError(f"{field} is {getattr(protocol, field)!r}, but must be one of {', '.join(allowed)}.")
     for field in ("warm", "averaged"):
         if getattr(protocol, field):
             raise InputError(f"{field} is True, but must be False for a model of your own: it starts anew and averages no weights.")

@@ -1,4 +1,4 @@
-"""How strong the regulariser of the three further recommenders should be: tried on users whom no result is reported of.
+"""How strong the regulariser of the three further recommenders should be: tried on users whose explanations are not reported.
 
 Influence functions assume a minimum. A weak regulariser leaves none to speak of: two trainings then end in different places.
 """
@@ -43,8 +43,9 @@ def other_users(sample: Sample, reported: np.ndarray) -> np.ndarray:
 def one_strength(model: Model, sample: Sample, training: Training, workers: int) -> dict[str, float]:
     """What the recommender is worth, and how well its explanations' effects are estimated.
 
-    `noise` is the standard deviation, over explanations, of the difference between two seeds' verified gaps, and `gap` the mean
-    gap that is to be closed, both in the recommender's unit.
+    `noise` and `effect_noise` are the standard deviations, over explanations, of the difference between what two seeds find:
+    of the verified gap, and of the effect on it under common random numbers. `gap` is the mean gap that is to be closed. All are
+    in the recommender's unit. `hold` is a share of the explanations found.
     """
     recommender = own_recommender(model, sample, training)
     users = other_users(sample, choose_users(recommender, N_USERS))
@@ -54,11 +55,14 @@ def one_strength(model: Model, sample: Sample, training: Training, workers: int)
     judged = judged[(judged["control"] == "explanation") & judged["size"].notna()]
     estimated, true = judged["gap"] - judged["estimated_gap"], judged["gap"] - judged["judged_gap"]
     own = table[table["control"] == "explanation"]
-    apart = own.pivot_table(index=["user", "explainer"], columns="seed", values="verified_gap").diff(axis=1).iloc[:, 1]
+    noise, effect_noise = (
+        own.pivot_table(index=["user", "explainer"], columns="seed", values=column).diff(axis=1).iloc[:, 1].std()
+        for column in ("verified_gap", "adjusted_gap")
+    )
     quality = recommender.quality(recommender.scores(np.arange(sample.n_users)))
     return quality | {
         "found": len(judged), "hold": judged["success"].mean(), "size": judged["size"].mean(), "gap": judged["gap"].mean(),
-        "noise": apart.std(), "correlation": estimated.corr(true), "slope": np.polyfit(estimated, true, 1)[0],
+        "noise": noise, "effect_noise": effect_noise, "correlation": estimated.corr(true), "slope": np.polyfit(estimated, true, 1)[0],
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from accentlib.errors import AccentError, InputError
 from accentlib.own.model import Model, Parameters
+from accentlib.work import single_thread
 
 
 @dataclass(frozen=True)
@@ -53,28 +54,30 @@ def train(
     """The parameters after training without the `removed` rows, from the initialisation that `training` names.
 
     Batches, and what is drawn within them, depend on `seed` alone: a removed example leaves its place in its batch
-    empty. The learning rate is `annealed`. So two trainings with one seed differ by the removal only. Each example weighs 1/n, n being the number of all
-    examples, removed or not. Raises AccentError if the loss stops being finite.
+    empty. So two trainings with one seed differ by the removal only. The learning rate is `annealed`. Each example
+    weighs 1/n, n being the number of all examples, removed or not. On a CPU this is one thread's work: on several, small
+    operations are many times slower, and their last digits differ. Raises AccentError if the loss stops being finite.
     """
-    start = model.initial(generator_for(training.initialisation))
-    p = {name: value.detach().to(device).clone().requires_grad_() for name, value in start.items()}
-    optimiser = torch.optim.Adam(p.values(), training.learning_rate)
-    n_batches = -(-len(model.examples) // training.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, annealed(training.epochs * n_batches))
-    examples, kept = torch.from_numpy(model.examples).to(device), kept_mask(n_rows, removed).to(device)
-    for epoch in range(training.epochs):
-        order = torch.randperm(len(examples), generator=generator_for(seed, epoch)).to(device)
-        for number, places in enumerate(order.split(training.batch_size)):
-            rows = examples[places]
-            optimiser.zero_grad()
-            losses = model.losses(p, rows, kept, generator_for(seed, epoch, number))
-            objective = (losses * kept[rows]).mean() + penalty(model, p)
-            if not bool(torch.isfinite(objective)):
-                raise AccentError(f"The loss of {model.name} is {objective.item()} in epoch {epoch + 1}; a smaller learning rate may help.")
-            objective.backward()
-            optimiser.step()
-            schedule.step()
-    return {name: value.detach().cpu() for name, value in p.items()}
+    with single_thread(device):
+        start = model.initial(generator_for(training.initialisation))
+        p = {name: value.detach().to(device).clone().requires_grad_() for name, value in start.items()}
+        optimiser = torch.optim.Adam(p.values(), training.learning_rate)
+        n_batches = -(-len(model.examples) // training.batch_size)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, annealed(training.epochs * n_batches))
+        examples, kept = torch.from_numpy(model.examples), kept_mask(n_rows, removed).to(device)
+        for epoch in range(training.epochs):
+            order = torch.randperm(len(examples), generator=generator_for(seed, epoch))
+            for number, places in enumerate(order.split(training.batch_size)):
+                rows = examples[places]
+                optimiser.zero_grad()
+                losses = model.losses(p, rows, kept, generator_for(seed, epoch, number))
+                objective = (losses * kept[rows]).mean() + penalty(model, p)
+                if not bool(torch.isfinite(objective)):
+                    raise AccentError(f"The loss of {model.name} is {objective.item()} in epoch {epoch + 1}; a smaller learning rate may help.")
+                objective.backward()
+                optimiser.step()
+                schedule.step()
+        return {name: value.detach().cpu() for name, value in p.items()}
 
 
 def annealed(steps: int) -> Callable[[int], float]:

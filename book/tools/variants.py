@@ -40,16 +40,16 @@ class Variant:
 RCF_PARAGRAPH = """# The experiment with RCF
 
 This page is {doc}`evaluate` with other parameters: the recommender is RCF, and all five explainers apply to it. So that the
-book is built within minutes, each retraining takes 15 epochs instead of the paper's 50, and the recommender that is explained was trained
-as long ({doc}`../book/rcf` says why that is fair); one retraining leaves out the sets of up to 40 users, with one shuffle; and
-there is no random control. {doc}`../book/results` shows a stored run with smaller pools, two shuffles and random removals.
+book is built within minutes, there are 24 users and one $k$; each retraining takes 15 epochs instead of the paper's 50, and the recommender that is explained was trained
+as long ({doc}`../book/rcf` says why that is fair); one retraining leaves out the sets of up to 24 users, with one shuffle; and
+there is no random control. {doc}`../book/results` shows a stored run of 40 users and all $k$, with two shuffles and random removals.
 """
 
 VARIANTS = (
     Variant(
         "notebooks/evaluate.md",
         "notebooks/evaluate-rcf.md",
-        {"recommender": "rcf", "seeds": [0], "pool_size": 40, "random_draws": 0},
+        {"recommender": "rcf", "ks": [10], "users": 24, "seeds": [0], "pool_size": 24, "random_draws": 0},
         {
             "A notebook with parameters: explain users' recommendations by every explainer,": (
                 "The same notebook for RCF: explain by influence or attention, five explainers in all,"
