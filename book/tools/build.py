@@ -84,7 +84,10 @@ def main() -> int:
         return 1
     inputs = book_stamp()
     drop_stale_outputs(stamp(CODE))
-    print("Chapters run with their progress bars off; each is named below as it runs.", flush=True)
+    print("Chapters run with their progress bars off; each is named below when it has run.", flush=True)
+    if not run("-m", "book.tools.execute", env=environment()):
+        print("The book was not built: a chapter failed, see above.", file=sys.stderr)
+        return 1
     if not run(JUPYTER_BOOK, "build", ".", "--all", "-n", "-W", "--keep-going", env=environment()):
         print("The book was not built: see the warnings and errors above.", file=sys.stderr)
         return 1
