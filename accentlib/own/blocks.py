@@ -65,7 +65,8 @@ def compare_blocks(recommender: OwnRecommender, explained: Sequence[Explained], 
     for block, model in BLOCKS[recommender.name](recommender.model).items():
         other = copy(recommender)
         other.model = model
-        matrices = other.influence(users, items, recommender.protocol.fia_mode)
+        known = model is recommender.model
+        matrices = [one.influence for one in explained] if known else other.influence(users, items, recommender.protocol.fia_mode)
         for one, matrix in zip(explained, matrices, strict=True):
             narrowed, user = matrix[0] - matrix, recommender.sample.user_ids[one.user]
             for (explainer, k), e in one.explanations.items():
