@@ -11,7 +11,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from bs4 import BeautifulSoup
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-NOT_PROSE = "pre, code, .math, script, style, .cell_output, .citation"
+NOT_PROSE = "pre, code, .sig, .math, script, style, .cell_output, .citation"
 
 
 def visit(page, file: Path, size: dict[str, int] = DESKTOP) -> None:

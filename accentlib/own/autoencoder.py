@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from accentlib.data import Sample
 from accentlib.own.builtin import built_in
 from accentlib.own.model import Parameters
+from accentlib.own.positives import positives
 from accentlib.own.training import Training
 
 TRAINING = Training(epochs=20, batch_size=1024, learning_rate=0.003)
@@ -27,9 +27,7 @@ class AutoEncoder:
     def __init__(self, sample: Sample, dim: int = 64, drop: float = 0.5, l2: float = 1e-5):
         self.dim, self.drop, self.l2 = dim, drop, l2
         self.shape = (sample.n_users, sample.n_items)
-        train = sample.train
-        self.examples = np.flatnonzero(train["rating"].to_numpy() >= sample.positive_from)
-        self.user, self.item = (torch.tensor(train[column].to_numpy()) for column in ("user", "item"))
+        self.examples, self.user, self.item = positives(sample)
         liked = torch.from_numpy(self.examples)
         self.liked_by = [liked[self.user[liked] == user] for user in range(sample.n_users)]
 

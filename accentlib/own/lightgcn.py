@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -10,6 +9,7 @@ from torch.nn.functional import logsigmoid
 from accentlib.data import Sample
 from accentlib.own.builtin import built_in
 from accentlib.own.model import Parameters
+from accentlib.own.positives import positives
 from accentlib.own.training import Training
 
 TRAINING = Training(epochs=20, batch_size=2048, learning_rate=0.01)
@@ -27,9 +27,7 @@ class LightGCN:
     def __init__(self, sample: Sample, dim: int = 32, layers: int = 2, n_others: int = 4, l2: float = 1e-5):
         self.dim, self.layers, self.n_others, self.l2 = dim, layers, n_others, l2
         self.shape = (sample.n_users, sample.n_items)
-        train = sample.train
-        self.examples = np.flatnonzero(train["rating"].to_numpy() >= sample.positive_from)
-        self.user, self.item = (torch.tensor(train[column].to_numpy()) for column in ("user", "item"))
+        self.examples, self.user, self.item = positives(sample)
 
     def initial(self, generator: torch.Generator) -> dict[str, Tensor]:
         users, items = (0.1 * torch.randn(n, self.dim, generator=generator) for n in self.shape)
