@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.func import jacrev, vmap
+from torch.func import grad, vjp, vmap
 
 from accentlib.influence import symmetric_solve
 from accentlib.own.model import Block, Model, Parameters
 from accentlib.own.training import generator_for
 
-AT_ONCE = 32  # how many derivatives are taken side by side: more take more memory
+AT_ONCE = 2  # how many derivatives are taken side by side: more no longer fit into the processor's cache, and are slower
 DRAWN_WITH = 0  # the seed of what is random in the losses
 DRAWS = 32  # training has seen many draws, and one of them says little of an action
 
@@ -65,7 +65,7 @@ def user_influence(
     else:
         moves = block_moves(losses, here, n, model.l2, damping)
     if not model.uses_history:
-        return -(jacrev(lambda values: scores(values, kept), chunk_size=AT_ONCE)(here) @ moves.T)
+        return -(jacobian(lambda values: scores(values, kept), here) @ moves.T)
     now = scores(here, kept)
 
     def without(move: Tensor, row: Tensor) -> Tensor:
@@ -82,8 +82,22 @@ def is_random(model: Model, p: Parameters, rows: Tensor, kept: Tensor) -> bool:
 
 def block_moves(losses: Callable[[Tensor], Tensor], here: Tensor, n: int, l2: float, damping: float) -> Tensor:
     """Where the block `here` [P] goes when each example alone is left out: H^-1 g / n, [Z, P]."""
-    gradients = jacrev(losses, chunk_size=AT_ONCE)(here)  # [Z, P]
-    hessian = jacrev(jacrev(lambda values: losses(values).sum()), chunk_size=AT_ONCE)(here) / n
+    gradients = jacobian(losses, here)  # [Z, P]
+    hessian = jacobian(grad(lambda values: losses(values).sum()), here) / n
     eye = torch.eye(len(here), dtype=here.dtype, device=here.device)
     hessian = (hessian + hessian.T) / 2 + (2 * l2 + damping) * eye
     return symmetric_solve(hessian, gradients.T).T / n
+
+
+def jacobian(f: Callable[[Tensor], Tensor], here: Tensor) -> Tensor:
+    """The derivatives [Z, P] of `f` [Z] at `here` [P], in as many backward passes as the smaller of Z and P asks for.
+
+    `f` is called once, so that losses may draw at random. Fewer parameters than values: u -> J^T u is linear, and a backward
+    pass through *it* gives J e, a column of J.
+    """
+    values, back = vjp(f, here)
+    if len(values) <= len(here):
+        return vmap(lambda one: back(one)[0], chunk_size=AT_ONCE)(torch.eye(len(values), dtype=here.dtype, device=here.device))
+    _, along = vjp(lambda weights: back(weights)[0], torch.zeros_like(values))
+    columns = torch.eye(len(here), dtype=here.dtype, device=here.device)
+    return vmap(lambda one: along(one)[0], out_dims=-1, chunk_size=AT_ONCE)(columns)
