@@ -70,7 +70,7 @@ def explain_users(
 ) -> list[Explained]:
     """Candidates and explanations of all the users, by all explainers, for all k in one pass.
 
-    `users` are codes. Influences are computed only if an explainer needs them, and so is attention. Raises
+    `users` are codes, as `choose_users` gives them. Influences are computed only if an explainer needs them, and so is attention. Raises
     InputError for an explainer that the recommender does not offer or none, a k below 2 or none, and a k
     that leaves some user too few items.
     """
@@ -82,6 +82,7 @@ def explain_users(
             f"explainers is {explainers!r}, but must be a list out of {offered}: those for {recommender.name}."
         )
     ks = check_ks(ks)
+    check_codes(users, recommender.sample.n_users)
     items, scores = recommendations(recommender, users, max(ks))
     needed, nothing = {EXPLAINERS[name].needs for name in listed}, [None] * len(items)
     mode = recommender.protocol.fia_mode
@@ -98,6 +99,16 @@ def explain_users(
         actions = recommender.actions(int(user))
         explained.append(Explained(int(user), candidates, values, actions, matrix, found))
     return explained
+
+
+def check_codes(users: Sequence[int], n_users: int) -> None:
+    """Raises InputError unless `users` are codes of users, 0 to n_users - 1."""
+    given = np.asarray(users)
+    if given.ndim != 1 or not len(given) or given.dtype.kind not in "iu":
+        raise InputError(f"users is {users!r}, but must be a list of codes from 0 to {n_users - 1}; choose_users makes them of ids.")
+    wrong = given[(given < 0) | (given >= n_users)]
+    if len(wrong):
+        raise InputError(f"users holds {wrong[0]}, but codes go from 0 to {n_users - 1}; choose_users makes them of ids.")
 
 
 def random_removal(one: Explained, size: int, draw: int) -> Removal:

@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 
 from accentlib.data import Sample
+from accentlib.errors import InputError
 from accentlib.evaluate import Explained
+from accentlib.explain import Explanation
 
 
 def enumerate_in_words(names: Sequence[str]) -> str:
@@ -19,8 +21,11 @@ def enumerate_in_words(names: Sequence[str]) -> str:
 
 
 def in_words(sample: Sample, one: Explained, explainer: str, k: int) -> str:
-    """One explanation as a sentence to the user, with film titles; or why there is none."""
-    e = one.explanations[explainer, k]
+    """One explanation as a sentence to the user, with film titles; or why there is none.
+
+    Raises InputError for an explainer or a k that was not asked for.
+    """
+    e = asked_for(one, explainer, k)
     rec = sample.film_name(int(one.items[0]))
     if not e.found:
         return f"There is no explanation of {rec} among the top {k}: {e.failure}."
@@ -28,6 +33,14 @@ def in_words(sample: Sample, one: Explained, explainer: str, k: int) -> str:
     names = enumerate_in_words([sample.film_name(int(item)) for item in films])
     replacement = sample.film_name(int(one.items[e.replacement]))
     return f"Without {names} you would have been shown {replacement} instead of {rec}."
+
+
+def asked_for(one: Explained, explainer: str, k: int) -> Explanation:
+    """What `explainer` found for `k`; raises InputError if it was not asked."""
+    if (explainer, k) not in one.explanations:
+        there = ", ".join(f"{name} with k = {number}" for name, number in one.explanations)
+        raise InputError(f"There is no explanation by {explainer!r} with k = {k!r}; there are {there}.")
+    return one.explanations[explainer, k]
 
 
 def film(sample: Sample, item: int) -> dict[str, Any]:
@@ -45,9 +58,9 @@ def as_data(
     `explanation` lists the actions in the order in which they were added, each a film with its estimated
     `effect` on the gap (positive: removing it narrows the gap) and what it has `in_common` with the recommendation,
     by the recommender's method of that name. Without an explanation it is None, as are `replacement`
-    and the gaps, and `failure` says why.
+    and the gaps, and `failure` says why. Raises InputError as `in_words` does.
     """
-    e = one.explanations[explainer, k]
+    e = asked_for(one, explainer, k)
     data = {
         "user": sample.user_ids[one.user].item(),
         "explainer": explainer,

@@ -31,7 +31,9 @@ from accentlib.recommender import recommendations
 from accentlib.recommenders import load_recommender, package
 from accentlib.significance import compare
 from accentlib.store import load_provenance, load_tensors
+from accentlib.testing import check_recommender
 from accentlib.verify import verify
+from accentlib.words import as_data, in_words
 from tests import toy
 from tests.small import small_sample
 from tests.test_own import FAULTS
@@ -101,6 +103,8 @@ DATA: list[Case] = [
     (lambda f: load_table(GOOD, scale="1-5"), "scale is '1-5', but must be two numbers"),
     (text_file("a.csv", b""), "is not a readable .csv file: No columns to parse"),
     (text_file("a.csv", b"user,item\n1,2,3,4\n5\n"), "two ratings|empty cell|not a readable|no column|None of the"),
+    (text_file("a.csv", b"user;item\n1;2\n"), "found: user;item \\(columns of a .csv are separated by commas, of a .tsv by tabs\\)"),
+    (lambda f: load_table(GOOD.assign(rating=5)), "all ratings are 5; if rows are clicks, leave the column out"),
     (text_file("a.csv", b"\xff\xfe\x00user"), "is not a readable .csv file"),
     (text_file("a.parquet", b"PAR1"), "is not a readable .parquet file"),
 ]  # fmt: skip
@@ -116,7 +120,7 @@ PARAMETERS: list[Case] = [
     (lambda f: explain_users(TOY, [0], ["accent"], []), "ks is empty, but must hold"),
     (lambda f: explain_users(TOY, [0], ["accent"], [1]), "ks holds 1, but allowed are whole numbers from 2"),
     (lambda f: explain_users(TOY, [0], ["accent"], 5), "ks is 5, but must be a list of whole numbers"),
-    (lambda f: explain_users(TOY, [99], ["accent"], [5]), "99"),
+    (lambda f: explain_users(TOY, [99], ["accent"], [5]), "users holds 99, but codes go from 0 to 13"),
     (lambda f: recommendations(TOY, [0], 0), "k is 0, but must be at least 1"),
     (lambda f: recommendations(TOY, [0], 1000), "k is 1000, but must be at most"),
     (lambda f: evaluate(TOY, explain_users(TOY, [0], ["accent"], [5]), [0], -1), "random_draws is -1, but"),
@@ -148,7 +152,18 @@ PARAMETERS: list[Case] = [
     (lambda f: ranking_quality(np.zeros((2, 2)), SAMPLE), "scores has shape \\(2, 2\\), but the sample needs"),
     (lambda f: compare(pd.DataFrame({"explainer": [], "k": [], "user": [], "control": [], "size": [], "success": []}), "accent", "fia", 5), "is not in the table"),
     (lambda f: Training(epochs=0), "epochs is 0, but must be a whole number of at least 1"),
-    (lambda f: Training(learning_rate=-1), "learning_rate is -1, but must be positive"),
+    (lambda f: Training(learning_rate=-1), "learning_rate is -1, but must be a positive number"),
+    (lambda f: Training(learning_rate="a"), "learning_rate is 'a', but must be a positive number"),
+    (lambda f: own_recommender(BPR(SAMPLE), SAMPLE, 30), "training is 30, but must be a Training, such as"),
+    (lambda f: own_recommender(SAMPLE, BPR(SAMPLE)), "sample is a BPR, but must be a Sample, as load_movielens"),
+    (lambda f: own_recommender(BPR, SAMPLE), "model is the class BPR; hand over one of its instances, such as BPR\\(sample\\)"),
+    (lambda f: check_recommender(BPR(SAMPLE, l2=True), SAMPLE), "BPR.l2 is True, but must be of type int or float"),
+    (lambda f: check_recommender(BPR(SAMPLE), SAMPLE.train), "sample is a DataFrame, but must be a Sample"),
+    (lambda f: explain_users(TOY, ["u1"], ["accent"], [5]), "users is \\['u1'\\], but must be a list of codes from 0 to 13; choose_users makes them of ids"),
+    (lambda f: explain_users(TOY, [-1], ["accent"], [5]), "users holds -1, but codes go from 0 to 13"),
+    (lambda f: explain_users(TOY, [], ["accent"], [5]), "users is \\[\\], but must be a list of codes"),
+    (lambda f: in_words(SAMPLE, explain_users(TOY, [0], ["accent"], [5])[0], "accent", 10), "There is no explanation by 'accent' with k = 10; there are accent with k = 5"),
+    (lambda f: as_data(SAMPLE, explain_users(TOY, [0], ["accent"], [5])[0], "fia", 5, TOY.in_common), "There is no explanation by 'fia' with k = 5"),
     (lambda f: own_recommender(BPR(SAMPLE), SAMPLE, damping=-1), "damping is -1, but must be finite and not negative"),
     (lambda f: own_recommender(BPR(SAMPLE), SAMPLE, device="abacus"), "device is 'abacus', which PyTorch cannot use here"),
     (lambda f: own_recommender(BPR(SAMPLE), SAMPLE, pool_size=0), "pool_size is 0, but must be"),

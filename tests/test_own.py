@@ -144,7 +144,7 @@ def test_two_trainings_with_one_seed_differ_by_the_removal_alone(sample):
 
 
 def test_a_loss_that_explodes_is_said(sample):
-    with pytest.raises(AccentError, match="The loss of bpr is .* in epoch .*a smaller learning rate may help"):
+    with pytest.raises(AccentError, match="The loss of bpr is .* in batch .* of epoch .*a smaller learning rate may help"):
         train(BPR(sample, l2=1e30), len(sample.train), Training(epochs=5, learning_rate=1e30))
 
 
@@ -154,7 +154,7 @@ def test_a_loss_that_explodes_is_said(sample):
         ({"epochs": 0}, "epochs is 0, but must be a whole number of at least 1"),
         ({"batch_size": 2.5}, "batch_size is 2.5, but"),
         ({"initialisation": -1}, "initialisation is -1, but must be a whole number of at least 0"),
-        ({"learning_rate": 0}, "learning_rate is 0, but must be positive"),
+        ({"learning_rate": 0}, "learning_rate is 0, but must be a positive number"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):
@@ -191,13 +191,19 @@ FAULTS = [
     ({"uses_history": "no"}, "uses_history is 'no', but must be of type bool"),
     ({"uses_history": True}, "uses_history is True, but neither scores nor losses change"),
     ({"losses": None}, "has no function 'losses'; needed are initial, scores, losses, block"),
-    ({"initial": lambda self, generator: {}}, "must return a dictionary of tensors, not empty"),
+    ({"initial": lambda self, generator: {}}, "returned an empty dictionary, but must return at least one tensor"),
     ({"initial": lambda self, generator: {"users": [1.0]}}, "gives 'users' as list, but must give tensors of type torch.float32"),
     ({"initial": lambda self, generator: {"users": torch.full((2, 2), torch.nan)}}, "'users' holds nan, but every value must be finite"),
     ({"initial": lambda self, generator: {"users": torch.randn(3)}}, "gives another 'users' for the same generator"),
     ({"block": lambda self, user: user}, "returned int, but must return a dictionary, such as {'users': 0}"),
     ({"block": lambda self, user: {"user": user}}, "names 'user', but the parameters are users, items, bias"),
     ({"block": lambda self, user: {"users": 10_000}}, "asks for 'users' at 10000, which its shape"),
+    ({"block": lambda self, user: {"users": -1}}, "gives -1 for 'users', but must give indices from 0"),
+    ({"name": ""}, "name is empty, but must be some words"),
+    ({"scores": lambda self, p, user: BPR.scores(self, p, user, None)}, "it is called as scores\\(p, user, kept\\)"),
+    ({"scores": lambda self, p, user, kept: p["items"] @ p["users"][user].float()}, "dtype.*must take its type from p"),
+    ({"scores": lambda self, p, user, kept: BPR.scores(self, p, user, kept) / (user != self.shape[0] - 1)}, "every value must be finite"),
+    ({"losses": lambda self, p, rows, kept, generator: BPR.losses(self, p, rows, kept, generator) / len(rows)}, "among .* rows and .* alone: its loss may depend on no other row"),
     ({"block": lambda self, user: {"users": self.shape[0] - 1}}, "do not depend on the block \\['users'\\]"),
     ({"scores": lambda self, p, user, kept: p["users"][user]}, "scores gives a tensor of shape .*, but must give a tensor of shape \\[30\\]"),
     ({"scores": lambda self, p, user, kept: BPR.scores(self, p, user, kept).float()}, "are torch.float32 for parameters of float64"),
@@ -205,7 +211,7 @@ FAULTS = [
     ({"scores": lambda self, p, user, kept: BPR.scores(self, p, user, kept).log()}, "scores holds .*, but every value must be finite"),
     ({"scores": lambda self, p, user, kept: 1 / 0}, "scores raised ZeroDivisionError: division by zero"),
     ({"scores": lambda self, p, user, kept: BPR.scores(self, p, user, kept) * kept.sum()}, "uses_history is False, but scores or losses change"),
-    ({"scores": shifted}, "changed users in place"),
+    ({"scores": shifted}, "bpr changed users, but must leave what it is handed"),
     ({"losses": lambda self, p, rows, kept, generator: BPR.losses(self, p, rows, kept, generator).mean()}, "losses gives a tensor of shape"),
     ({"losses": lambda self, p, rows, kept, generator: BPR.losses(self, p, rows, kept, torch.Generator().manual_seed(int(torch.randint(1000, ())))) }, "losses differ for the same generator"),
     ({"block": lambda self, user: {}}, "is empty, and uses_history is False"),
@@ -227,7 +233,7 @@ def test_the_checker_says_what_is_wrong(sample, changes, message):
 @pytest.mark.parametrize(
     ("examples", "message"),
     [
-        ([1, 2], "examples is \\[1, 2\\], but must be of type ndarray"),
+        ([1, 2], "examples is a list, but must be of type ndarray"),
         (np.array([0.5]), "must list whole numbers, at least one"),
         (np.array([3, 3]), "ascending, each once"),
         (np.array([10**6]), "must hold rows of sample.train"),

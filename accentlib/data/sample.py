@@ -174,9 +174,11 @@ def build_sample(
     """
     kept = prune(ratings, min_per_class, positive_from)
     if kept.empty:
+        values = ratings["rating"].unique()
+        hint = f" (all ratings are {values[0]:g}; if rows are clicks, leave the column out)" if len(values) == 1 else ""
         raise InputError(
             f"None of the {ratings['user'].nunique()} users of {source} has at least {min_per_class} ratings of "
-            f"{positive_from:g} or more and {min_per_class} below: too few to build a sample."
+            f"{positive_from:g} or more and {min_per_class} below: too few to build a sample{hint}."
         )
     user_ids, users = np.unique(kept["user"].to_numpy(), return_inverse=True)
     item_ids, items = np.unique(kept["item"].to_numpy(), return_inverse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ def _check_columns(frame: pd.DataFrame, where: str) -> None:
     for column in ("user", "item"):
         if column not in frame.columns:
             found = ", ".join(map(str, frame.columns)) or "none"
-            raise InputError(f"{where} has no column {column!r}; needed are user and item, possible rating and timestamp, found: {found}.")
+            joined = len(frame.columns) == 1 and re.search(r"[;\t|]", found)
+            hint = " (columns of a .csv are separated by commas, of a .tsv by tabs)" if joined else ""
+            raise InputError(f"{where} has no column {column!r}; needed are user and item, possible rating and timestamp, found: {found}{hint}.")
 
 
 def _completed(frame: pd.DataFrame, where: str, scale: tuple[float, float]) -> tuple[pd.DataFrame, bool]:

@@ -21,6 +21,7 @@ from accentlib.own.training import Training, generator_for, kept_mask, train
 from accentlib.quality import ranking_quality
 from accentlib.recommender import Protocol, unseen
 from accentlib.store import digest
+from accentlib.own.check import check_recommender
 from accentlib.work import check_device, single_thread
 
 FINGERPRINTED = 3  # users
@@ -135,9 +136,12 @@ def own_recommender(
 
     `damping` >= 0 goes onto the diagonal of every user's Hessian; `changes` are to the fields of the protocol, such as
     `pool_size=1`; `steps` replaces the number of epochs. A retraining starts from the same initial parameters, with the shuffles of its seed. Raises InputError
-    for a value that is not allowed, and what `accentlib.own.training.train` raises.
+    for a value that is not allowed or a model that `accentlib.testing.check_recommender` refuses, and what `accentlib.own.training.train` raises.
     """
     check_device(device)
+    check_recommender(model, sample, n_users=1)
+    if not isinstance(training, Training):
+        raise InputError(f"training is {training!r}, but must be a Training, such as Training(epochs=30).")
     if not 0 <= damping < float("inf"):
         raise InputError(f"damping is {damping!r}, but must be finite and not negative.")
     fields = STEADY.__dataclass_fields__

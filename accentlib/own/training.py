@@ -31,8 +31,9 @@ class Training:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InputError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
-        if not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"learning_rate is {self.learning_rate!r}, but must be positive.")
+        rate = self.learning_rate
+        if not isinstance(rate, (int, float)) or isinstance(rate, bool) or not 0 < rate < float("inf"):
+            raise InputError(f"learning_rate is {rate!r}, but must be a positive number.")
 
 
 def kept_mask(n_rows: int, removed: Sequence[int] | np.ndarray = ()) -> Tensor:
@@ -73,7 +74,8 @@ def train(
                 losses = model.losses(p, rows, kept, generator_for(seed, epoch, number))
                 objective = (losses * kept[rows]).mean() + penalty(model, p)
                 if not bool(torch.isfinite(objective)):
-                    raise AccentError(f"The loss of {model.name} is {objective.item()} in epoch {epoch + 1}; a smaller learning rate may help.")
+                    advice = "a smaller learning rate may help" if epoch or number else "it must be finite at the initial parameters"
+                    raise AccentError(f"The loss of {model.name} is {objective.item()} in batch {number + 1} of epoch {epoch + 1}; {advice}.")
                 objective.backward()
                 optimiser.step()
                 schedule.step()
