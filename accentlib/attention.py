@@ -5,6 +5,8 @@ their attention weights on the recommendation, and what is left of a score witho
 the model with these actions out of the user's history, its parameters fixed (section 3.3.1 of the paper).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 

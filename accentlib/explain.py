@@ -14,6 +14,8 @@ off the scores. `k` counts the recommendation: with k = 5 the replacements are p
 itself are in `accentlib.attention`; `accentlib.explainers` has all of them by name.
 """
 
+from __future__ import annotations
+
 import math
 import operator
 from collections.abc import Iterable, Sequence

@@ -1,5 +1,7 @@
 """All searches by name, and what each of them needs to know of a user."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 

@@ -10,6 +10,8 @@ Conventions, everywhere in this module:
 - Rows are targets (scores to explain), columns are training examples.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Mapping
 

@@ -10,6 +10,8 @@ one solution that a linear solve finds. Leaving actions out and solving again is
 thing against which an influence function can be checked. Everything is float64.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,5 +1,7 @@
 """One-versus-all: ACCENT without a fixed replacement (section 4.3 of the paper)."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 import numpy as np

@@ -4,6 +4,8 @@ Ranking quality follows the usual protocol: for each user, every item that she h
 training action on is ranked by its score, and her held-out positives are the relevant ones.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -29,7 +29,9 @@
     };
     const pickUser = (event) => {
       const id = Number(event.target.value);
-      event.target.setCustomValidity(index.users.includes(id) ? "" : `There is no user ${event.target.value} in the sample.`);
+      const near = [...index.users].sort((one, other) => Math.abs(one - id) - Math.abs(other - id)).slice(0, 3);
+      const known = `There is no user ${event.target.value} in the sample; there are ${near.join(", ")} and ${index.users.length - 3} more.`;
+      event.target.setCustomValidity(index.users.includes(id) ? "" : known);
       if (event.target.reportValidity()) choose({ user: id, off: [] });
     };
     const another = () => {
@@ -72,8 +74,8 @@
       <p><${Verdict} about=${about} explanation=${explanation} />${" "}
         <button type="button" class="ex-main" aria-pressed=${isOff} onClick=${() => setOff(isOff ? [] : explanation.set)}>
           ${isOff ? "Switch all on again" : `Switch ${films.length === 1 ? "this one" : `these ${films.length}`} off`}</button>${" "}
-        <span class="ex-note"><a href=${FOUND[explanation.by] || BY_INFLUENCE}>How it was found</a>,
-          <a href=${CHECKED}> how it was checked</a></span></p>
+        <span class="ex-note"><a href=${FOUND[explanation.by] || BY_INFLUENCE}>How it was found</a> ·${" "}
+          <a href=${CHECKED}>how it was checked</a></span></p>
     </div>`;
   }
 
@@ -82,9 +84,9 @@
     if (explanation.failure) return html`<span class="ex-none">none found</span>`;
     if (explanation.holds === null) return html`<span class="ex-none">not verified</span>`;
     const times = `Retrained ${counted(about.seeds, "time")} without the set`;
-    if (!explanation.holds) return html`<span class="ex-fails" title="${times}: the recommendation stays ahead.">✗ does not hold</span>`;
+    if (!explanation.holds) return html`<span class="ex-fails" title="${times}: the recommendation stays ahead.">✗ does not hold when retrained</span>`;
     const first = explanation.strict ? "" : ", though a third film may be first";
-    return html`<span class="ex-holds" title="${times}: the replacement passes it${first}.">✓ holds${first}</span>`;
+    return html`<span class="ex-holds" title="${times}: the replacement passes it${first}.">✓ holds: verified by retraining${first}</span>`;
   }
 
   /** What every explainer found for this user and this k. */
@@ -92,7 +94,7 @@
     return html`<h2>Every explainer's answer</h2>
       <label>Replacements from her top <select value=${chosen.k} onChange=${(event) => choose({ k: Number(event.target.value), off: [] })}>
         ${index.ks.map((k) => html`<option value=${k} selected=${k === chosen.k}>${k}</option>`)}</select></label>
-      <div class="ex-scroll" tabindex="0" role="region" aria-label="Every explainer's answer"><table class="ex-table">
+      <div class="ex-scroll" tabindex="0" role="region" aria-label="Every explainer's answer"><table class="ex-table ex-answers">
       <thead><tr><th scope="col">explainer</th><th scope="col">actions</th><th scope="col">instead</th>
         <th scope="col">gap</th><th scope="col">estimated</th><th scope="col">retrained</th><th scope="col">checked</th></tr></thead>
       <tbody>${about.explainers.map(({ name, title, colour }) => {
@@ -103,12 +105,12 @@
         return html`<tr class=${name === chosen.by ? "ex-chosen" : ""}>
           <th scope="row"><label><input type="radio" name="ex-by" checked=${name === chosen.by}
             onChange=${() => choose({ by: name, off: [] })} /> <span class="ex-swatch" style="background:${colour}"></span> ${title}</label></th>
-          <td>${found ? one.set.length : "–"}</td>
-          <td class="ex-film">${found ? model.filmName(index, part.items[one.to]) : one.failure}</td>
-          <td>${found ? plain(index, way[0]) : "–"}</td>
-          <td>${found ? plain(index, way.at(-1)) : "–"}</td>
-          <td>${after ? plain(index, after[0] - after[one.to]) : "–"}</td>
-          <td><${Verdict} about=${about} explanation=${one} /></td></tr>`;
+          <td data-name="actions">${found ? one.set.length : "–"}</td>
+          <td class="ex-film" data-name="instead">${found ? model.filmName(index, part.items[one.to]) : one.failure}</td>
+          <td data-name="gap">${found ? plain(index, way[0]) : "–"}</td>
+          <td data-name="estimated">${found ? plain(index, way.at(-1)) : "–"}</td>
+          <td data-name="retrained">${after ? plain(index, after[0] - after[one.to]) : "–"}</td>
+          <td data-name="checked"><${Verdict} about=${about} explanation=${one} /></td></tr>`;
       })}</tbody></table></div>`;
   }
 
