@@ -71,7 +71,7 @@
     return html`<div class="ex-words">
       <p>User ${user} is shown ${name(0)} first. Had she not rated ${listed},
         she would have been shown ${name(explanation.to)}.</p>
-      <p><${Verdict} about=${about} explanation=${explanation} />${" "}
+      <p><${Verdict} about=${about} explanation=${explanation} full=${true} />${" "}
         <button type="button" class="ex-main" aria-pressed=${isOff} onClick=${() => setOff(isOff ? [] : explanation.set)}>
           ${isOff ? "Switch all on again" : `Switch ${films.length === 1 ? "this one" : `these ${films.length}`} off`}</button>${" "}
         <span class="ex-note"><a href=${FOUND[explanation.by] || BY_INFLUENCE}>How it was found</a> ·${" "}
@@ -80,13 +80,13 @@
   }
 
   /** Whether an explanation holds, in a word with a sign, so that no colour is needed. */
-  function Verdict({ about, explanation }) {
+  function Verdict({ about, explanation, full }) {
     if (explanation.failure) return html`<span class="ex-none">none found</span>`;
     if (explanation.holds === null) return html`<span class="ex-none">not verified</span>`;
     const times = `Retrained ${counted(about.seeds, "time")} without the set`;
-    if (!explanation.holds) return html`<span class="ex-fails" title="${times}: the recommendation stays ahead.">✗ does not hold when retrained</span>`;
+    if (!explanation.holds) return html`<span class="ex-fails" title="${times}: the recommendation stays ahead.">✗ does not hold${full ? " when retrained" : ""}</span>`;
     const first = explanation.strict ? "" : ", though a third film may be first";
-    return html`<span class="ex-holds" title="${times}: the replacement passes it${first}.">✓ holds: verified by retraining${first}</span>`;
+    return html`<span class="ex-holds" title="${times}: the replacement passes it${first}.">✓ holds${full ? ": verified by retraining" : ""}${first}</span>`;
   }
 
   /** What every explainer found for this user and this k. */
