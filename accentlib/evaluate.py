@@ -55,6 +55,7 @@ def choose_users(recommender: Recommender, users: int | str | Sequence[int], see
 
     Raises InputError for anything else, such as an id that the sample does not know.
     """
+    check_is_recommender(recommender)
     sample = recommender.sample
     if isinstance(users, str) and users == "all":
         return np.arange(sample.n_users)
@@ -74,6 +75,7 @@ def explain_users(
     InputError for an explainer that the recommender does not offer or none, a k below 2 or none, and a k
     that leaves some user too few items.
     """
+    check_is_recommender(recommender)
     listed = not isinstance(explainers, str) and isinstance(explainers, Iterable) and list(explainers)
     allowed = applicable(recommender.explainers)
     if not listed or not all(name in allowed for name in listed):
@@ -109,6 +111,24 @@ def check_codes(users: Sequence[int], n_users: int) -> None:
     wrong = given[(given < 0) | (given >= n_users)]
     if len(wrong):
         raise InputError(f"users holds {wrong[0]}, but codes go from 0 to {n_users - 1}; choose_users makes them of ids.")
+
+
+def check_is_recommender(recommender: Recommender) -> None:
+    """Raises InputError for what is none, such as a model of one's own that nobody has trained yet."""
+    if not hasattr(recommender, "candidates") or not hasattr(recommender, "protocol"):
+        raise InputError(
+            f"recommender is a {type(recommender).__name__}, but must be what load_recommender(...) or own_recommender(model, sample) gives."
+        )
+
+
+def check_explained(recommender: Recommender, explained: Sequence[Explained]) -> None:
+    """Raises InputError unless these are explanations of this recommender's own scores."""
+    if not isinstance(explained, Sequence) or not explained or not all(isinstance(one, Explained) for one in explained):
+        raise InputError(f"explained is {type(explained).__name__}, but must be the list that explain_users gives, not empty.")
+    first = explained[0]
+    now = recommender.scores([first.user])[0][first.items] if first.user < recommender.sample.n_users else first.scores + 1
+    if not np.allclose(now, first.scores, atol=1e-4):
+        raise InputError(f"explained holds explanations of other scores than those of {recommender.name}: explain its own recommendations.")
 
 
 def random_removal(one: Explained, size: int, draw: int) -> Removal:
@@ -147,6 +167,8 @@ def evaluate(
     """
     if not isinstance(random_draws, int) or random_draws < 0:
         raise InputError(f"random_draws is {random_draws!r}, but must be a whole number of at least 0.")
+    check_is_recommender(recommender)
+    check_explained(recommender, explained)
     removals, random = removals_of(explained, random_draws)
     outcomes = verify(recommender, removals, seeds, workers, engine, folder, random)
     return tabulate(recommender, explained, outcomes, seeds, random_draws)

@@ -209,8 +209,8 @@ def check_engine(engine: str, workers: int) -> None:
     """Raises InputError unless `engine` is one of `ENGINES` and there are workers."""
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}, but must be one of {', '.join(ENGINES)}.")
-    if workers < 1:
-        raise InputError(f"workers is {workers}, but must be at least 1.")
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+        raise InputError(f"workers is {workers!r}, but must be at least 1, a whole number.")
 
 
 def check_seeds(seeds: Sequence[int]) -> None:

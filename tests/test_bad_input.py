@@ -25,6 +25,7 @@ from accentlib.influence import influence_matrix
 from accentlib.ncf import protocol_named
 from accentlib.own import Training, own_recommender
 from accentlib.own.bpr import BPR
+from accentlib.own.training import train
 from accentlib.pools import Removal, make_pools
 from accentlib.quality import ranking_quality, rmse
 from accentlib.recommender import recommendations
@@ -40,6 +41,8 @@ from tests.test_own import FAULTS
 
 SAMPLE = small_sample()
 TOY = toy.Toy(SAMPLE, toy.PROTOCOLS["steady"])
+OTHER = toy.Toy(SAMPLE, toy.PROTOCOLS["steady"])
+OTHER.popularity = OTHER.popularity[::-1]
 GOOD = pd.DataFrame({"user": [u for u in range(4) for _ in range(8)], "item": [*range(8)] * 4,
                      "rating": [1, 5] * 16, "timestamp": range(32)})  # fmt: skip
 EYE = torch.eye(2)
@@ -156,6 +159,18 @@ PARAMETERS: list[Case] = [
     (lambda f: Training(learning_rate="a"), "learning_rate is 'a', but must be a positive number"),
     (lambda f: own_recommender(BPR(SAMPLE), SAMPLE, 30), "training is 30, but must be a Training, such as"),
     (lambda f: own_recommender(SAMPLE, BPR(SAMPLE)), "sample is a BPR, but must be a Sample, as load_movielens"),
+    (lambda f: own_recommender(BPR(SAMPLE), SAMPLE, Training(), "cpu"), "damping is 'cpu', but must be finite"),
+    (lambda f: own_recommender(BPR(SAMPLE), SAMPLE, epochs=3), "epochs is no field of the protocol \\(it belongs into training=Training"),
+    (lambda f: check_recommender(BPR(SAMPLE), SAMPLE, 0), "n_users is 0, but must be a whole number of at least 1"),
+    (lambda f: train(BPR(SAMPLE), SAMPLE, Training()), "n_rows is a Sample, but must be len\\(sample.train\\)"),
+    (lambda f: train(BPR(SAMPLE), 9, 30), "training is 30, but must be a Training"),
+    (lambda f: train(BPR(SAMPLE), 9, Training(), -1), "seed is -1, but must be a whole number from 0"),
+    (lambda f: choose_users(BPR(SAMPLE), 3), "recommender is a BPR, but must be what load_recommender"),
+    (lambda f: explain_users(SAMPLE, [0], ["accent"], [5]), "recommender is a Sample, but must be what"),
+    (lambda f: evaluate(TOY, explain_users(TOY, [0], ["accent"], [5])[0], [0]), "explained is Explained, but must be the list that explain_users gives"),
+    (lambda f: evaluate(TOY, [], [0]), "explained is list, but must be the list that explain_users gives, not empty"),
+    (lambda f: evaluate(OTHER, explain_users(TOY, [0], ["accent"], [5]), [0]), "explanations of other scores than those of toy"),
+    (lambda f: evaluate(TOY, explain_users(TOY, [0], ["accent"], [5]), [0], 1, "2"), "workers is '2', but must be at least 1"),
     (lambda f: own_recommender(BPR, SAMPLE), "model is the class BPR; hand over one of its instances, such as BPR\\(sample\\)"),
     (lambda f: check_recommender(BPR(SAMPLE, l2=True), SAMPLE), "BPR.l2 is True, but must be of type int or float"),
     (lambda f: check_recommender(BPR(SAMPLE), SAMPLE.train), "sample is a DataFrame, but must be a Sample"),

@@ -198,6 +198,11 @@ FAULTS = [
     ({"block": lambda self, user: user}, "returned int, but must return a dictionary, such as {'users': 0}"),
     ({"block": lambda self, user: {"user": user}}, "names 'user', but the parameters are users, items, bias"),
     ({"block": lambda self, user: {"users": 10_000}}, "asks for 'users' at 10000, which its shape"),
+    ({"scores": lambda self, p, user, kept: BPR.scores(self, p, user, kept) + torch.randn(1)}, "scores differ from one call to the next"),
+    ({"block": lambda self, user: {"users": torch.tensor([user, user])}}, "but must name each index once"),
+    ({"losses": lambda self, p, rows, kept, generator: BPR.losses(self, p, rows, kept, generator) * (torch.ones(1) if len(rows) > 1 else torch.ones(2))}, "for a single row, but must give a tensor of shape"),
+    ({"scores": lambda self, p, user, kept: p["items"] @ p["users"][user + 100]}, "users and items are codes from 0"),
+    ({"scores": lambda self, p, user, kept: torch.tensor(p["items"].numpy() @ p["users"][user].numpy())}, "must be computed in PyTorch throughout"),
     ({"block": lambda self, user: {"users": -1}}, "gives -1 for 'users', but must give indices from 0"),
     ({"name": ""}, "name is empty, but must be some words"),
     ({"scores": lambda self, p, user: BPR.scores(self, p, user, None)}, "it is called as scores\\(p, user, kept\\)"),
@@ -219,7 +224,7 @@ FAULTS = [
     ({"initial": lambda self, generator: {n: v.double() for n, v in BPR.initial(self, generator).items()}}, "must give tensors of type torch.float32"),
     ({"losses": lambda self, p, rows, kept, generator: BPR.losses(self, p, rows, kept, generator) * torch.ones(1).double()}, "losses are torch.float64 for parameters of float32"),
     ({"scores": filled_in_place, "uses_history": True}, "The influence on bpr cannot be computed .*fill no tensor in place"),
-    ({"scores": picked_by_value, "uses_history": True}, "The influence on bpr cannot be computed .*pick nothing by the values"),
+    ({"scores": picked_by_value, "uses_history": True}, "The influence on bpr cannot be computed .*let no shape depend on the values of `kept`"),
     ({"losses": lambda self, p, rows, kept, generator: p["bias"][self.item[rows]] ** 2}, "losses .*cannot be differentiated|do not depend on the block"),
 ]  # fmt: skip
 

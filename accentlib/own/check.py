@@ -29,6 +29,8 @@ def check_recommender(model: Model, sample: Sample, n_users: int = 3) -> None:
         raise InputError(f"sample is a {type(sample).__name__}, but must be a Sample, as load_movielens() or load_table(...) gives it.")
     if isinstance(model, type):
         raise InputError(f"model is the class {model.__name__}; hand over one of its instances, such as {model.__name__}(sample).")
+    if not isinstance(n_users, int) or isinstance(n_users, bool) or n_users < 1:
+        raise InputError(f"n_users is {n_users!r}, but must be a whole number of at least 1.")
     check_attributes(model, sample)
     p = check_initial(model)
     users = sample.train["user"].to_numpy()
@@ -99,6 +101,8 @@ def check_block(model: Model, p: Parameters, user: int) -> None:
             raise InputError(f"{model.name}.block({user}) names {name!r}, but the parameters are {', '.join(p)}.")
         if bool((torch.as_tensor(index) < 0).any()):
             raise InputError(f"{model.name}.block({user}) gives {index!r} for {name!r}, but must give indices from 0.")
+        if len(torch.as_tensor(index).unique()) < torch.as_tensor(index).numel():
+            raise InputError(f"{model.name}.block({user}) gives {index!r} for {name!r}, but must name each index once.")
         try:
             p[name][index]
         except (IndexError, TypeError) as error:
@@ -108,6 +112,11 @@ def check_block(model: Model, p: Parameters, user: int) -> None:
 def check_scores(model: Model, p: Parameters, user: int, sample: Sample) -> None:
     """Raises InputError unless there is a finite score for every item, differentiable by the block."""
     kept = kept_mask(len(sample.train)).double()
+    with torch.no_grad():
+        copies = ({name: value.clone() for name, value in p.items()} for _ in range(2))  # a change in place is told later
+        one, other = (call_own(model, "scores", copy, user, kept.clone()) for copy in copies)
+    if isinstance(one, Tensor) and isinstance(other, Tensor) and not torch.equal(one.nan_to_num(), other.nan_to_num()):
+        raise InputError(f"{model.name}.scores differ from one call to the next: they must be computed without anything random.")
     of_block = differentiable(model, p, user, lambda q: call_own(model, "scores", q, user, kept), "scores", (sample.n_items,))
     if of_block is not None and not bool(of_block.any()):
         raise InputError(f"{model.name}.scores of user {user} do not depend on the block {sorted(model.block(user))}: influence would be zero everywhere.")
@@ -136,6 +145,9 @@ def check_alone(model: Model, p: Parameters, rows: Tensor, n_rows: int) -> None:
     """Raises InputError if the loss of an example is another among others of its user than alone, but for what is drawn."""
     kept = kept_mask(n_rows).double()
     with torch.no_grad():
+        single = call_own(model, "losses", p, rows[-1:], kept, generator_for(0))
+        if single.shape != (1,):
+            raise InputError(f"{model.name}.losses gives {describe(single)} for a single row, but must give a tensor of shape [1].")
         among, alone = (
             call_own(model, "losses", p, some.repeat(DRAWS), kept, generator_for(0)).view(DRAWS, -1).mean(0)[-1]
             for some in (rows, rows[-1:])
@@ -184,7 +196,8 @@ def check_influence(model: Model, p: Parameters, user: int, rows: Tensor, sample
     except Exception as error:  # whatever the author's code, or torch.func about it, raises
         raise InputError(
             f"The influence on {model.name} cannot be computed ({type(error).__name__}: {str(error).splitlines()[0]}): in scores and losses, "
-            "fill no tensor in place (index_put or new_zeros(...).scatter instead) and pick nothing by the values of `kept` (multiply by it)."
+            "fill no tensor in place (index_put or new_zeros(...).scatter instead), let no shape depend on the values of `kept` (multiply by it), "
+            "and keep rows and tables in PyTorch, not in NumPy or pandas."
         ) from error
     finite(f"The influence on {model.name}", found)
 
@@ -218,6 +231,10 @@ def call_own(model: Model, name: str, *arguments: Any) -> Any:
         raise
     except Exception as error:  # whatever the author's code raises
         hint = f"; it is called as {name}({FUNCTIONS[name]})" if isinstance(error, TypeError) else ""
+        if isinstance(error, IndexError):
+            hint = "; users and items are codes from 0, and rows are those of sample.train"
+        if "numpy" in str(error).lower():
+            hint = "; scores and losses must be computed in PyTorch throughout"
         if "dtype" in str(error):
             hint = "; influence is computed in float64, so what is made inside must take its type from p"
         reason = " ".join(str(error).split()).rstrip(".")

@@ -142,11 +142,12 @@ def own_recommender(
     check_recommender(model, sample, n_users=1)
     if not isinstance(training, Training):
         raise InputError(f"training is {training!r}, but must be a Training, such as Training(epochs=30).")
-    if not 0 <= damping < float("inf"):
+    if not isinstance(damping, (int, float)) or isinstance(damping, bool) or not 0 <= damping < float("inf"):
         raise InputError(f"damping is {damping!r}, but must be finite and not negative.")
     fields = STEADY.__dataclass_fields__
     if unknown := [name for name in changes if name not in fields]:
-        raise InputError(f"{unknown[0]} is no field of the protocol; these are {', '.join(fields)}.")
+        where = " (it belongs into training=Training(...))" if unknown[0] in Training.__dataclass_fields__ else ""
+        raise InputError(f"{unknown[0]} is no field of the protocol{where}; these are {', '.join(fields)}.")
     protocol = replace(STEADY, **({"steps": training.epochs} | changes))
     for field, allowed in (("verdict", tuple(VERDICTS)), ("fia_mode", OwnRecommender.fia_modes)):
         if getattr(protocol, field) not in allowed:

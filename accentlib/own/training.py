@@ -57,8 +57,14 @@ def train(
     Batches, and what is drawn within them, depend on `seed` alone: a removed example leaves its place in its batch
     empty. So two trainings with one seed differ by the removal only. The learning rate is `annealed`. Each example
     weighs 1/n, n being the number of all examples, removed or not. On a CPU this is one thread's work: on several, small
-    operations are many times slower, and their last digits differ. Raises AccentError if the loss stops being finite.
+    operations are many times slower, and their last digits differ. Raises InputError for a wrong argument, AccentError if the loss stops being finite.
     """
+    if not isinstance(training, Training):
+        raise InputError(f"training is {training!r}, but must be a Training, such as Training(epochs=30).")
+    for name, value, meaning in (("n_rows", n_rows, "len(sample.train)"), ("seed", seed, "a whole number from 0")):
+        if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
+            shown = repr(value) if isinstance(value, (int, float, str)) else f"a {type(value).__name__}"
+            raise InputError(f"{name} is {shown}, but must be {meaning}.")
     with single_thread(device):
         start = model.initial(generator_for(training.initialisation))
         p = {name: value.detach().to(device).clone().requires_grad_() for name, value in start.items()}
