@@ -122,12 +122,15 @@ def check_is_recommender(recommender: Recommender) -> None:
 
 
 def check_explained(recommender: Recommender, explained: Sequence[Explained]) -> None:
-    """Raises InputError unless these are explanations of this recommender's own scores."""
+    """Raises InputError unless these are explanations of this recommender's own scores, up to 1e-4 of its unit."""
     if not isinstance(explained, Sequence) or not explained or not all(isinstance(one, Explained) for one in explained):
         raise InputError(f"explained is {type(explained).__name__}, but must be the list that explain_users gives, not empty.")
-    first = explained[0]
-    now = recommender.scores([first.user])[0][first.items] if first.user < recommender.sample.n_users else first.scores + 1
-    if not np.allclose(now, first.scores, atol=1e-4):
+    sample = recommender.sample
+    known = all(one.user < sample.n_users and one.items.max() < sample.n_items for one in explained)
+    if not known or not all(
+        np.allclose(now[one.items], one.scores, atol=1e-4)
+        for now, one in zip(recommender.scores([one.user for one in explained]), explained, strict=True)
+    ):
         raise InputError(f"explained holds explanations of other scores than those of {recommender.name}: explain its own recommendations.")
 
 

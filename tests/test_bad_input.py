@@ -43,6 +43,7 @@ SAMPLE = small_sample()
 TOY = toy.Toy(SAMPLE, toy.PROTOCOLS["steady"])
 OTHER = toy.Toy(SAMPLE, toy.PROTOCOLS["steady"])
 OTHER.popularity = OTHER.popularity[::-1]
+LARGER = toy.Toy(small_sample(n_items=60), toy.PROTOCOLS["steady"])
 GOOD = pd.DataFrame({"user": [u for u in range(4) for _ in range(8)], "item": [*range(8)] * 4,
                      "rating": [1, 5] * 16, "timestamp": range(32)})  # fmt: skip
 EYE = torch.eye(2)
@@ -170,6 +171,9 @@ PARAMETERS: list[Case] = [
     (lambda f: evaluate(TOY, explain_users(TOY, [0], ["accent"], [5])[0], [0]), "explained is Explained, but must be the list that explain_users gives"),
     (lambda f: evaluate(TOY, [], [0]), "explained is list, but must be the list that explain_users gives, not empty"),
     (lambda f: evaluate(OTHER, explain_users(TOY, [0], ["accent"], [5]), [0]), "explanations of other scores than those of toy"),
+    (lambda f: evaluate(TOY, explain_users(LARGER, [0], ["accent"], [5]), [0]), "explanations of other scores than those of toy"),
+    (lambda f: evaluate(TOY, [*explain_users(TOY, [0], ["accent"], [5]), *explain_users(OTHER, [1], ["accent"], [5])], [0]),
+     "explanations of other scores than those of toy"),
     (lambda f: evaluate(TOY, explain_users(TOY, [0], ["accent"], [5]), [0], 1, "2"), "workers is '2', but must be at least 1"),
     (lambda f: own_recommender(BPR, SAMPLE), "model is the class BPR; hand over one of its instances, such as BPR\\(sample\\)"),
     (lambda f: check_recommender(BPR(SAMPLE, l2=True), SAMPLE), "BPR.l2 is True, but must be of type int or float"),

@@ -17,7 +17,7 @@ from accentlib.errors import InputError
 from accentlib.evaluate import VERDICTS
 from accentlib.own.influence import user_influence
 from accentlib.own.model import Model
-from accentlib.own.training import Training, generator_for, kept_mask, train
+from accentlib.own.training import Training, check_training, generator_for, kept_mask, train
 from accentlib.quality import ranking_quality
 from accentlib.recommender import Protocol, unseen
 from accentlib.store import digest
@@ -140,8 +140,7 @@ def own_recommender(
     """
     check_device(device)
     check_recommender(model, sample, n_users=1)
-    if not isinstance(training, Training):
-        raise InputError(f"training is {training!r}, but must be a Training, such as Training(epochs=30).")
+    check_training(training)
     if not isinstance(damping, (int, float)) or isinstance(damping, bool) or not 0 <= damping < float("inf"):
         raise InputError(f"damping is {damping!r}, but must be finite and not negative.")
     fields = STEADY.__dataclass_fields__

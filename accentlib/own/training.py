@@ -49,6 +49,12 @@ def generator_for(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
 
 
+def check_training(training: Training) -> None:
+    """Raises InputError for what is no `Training`."""
+    if not isinstance(training, Training):
+        raise InputError(f"training is {training!r}, but must be a Training, such as Training(epochs=30).")
+
+
 def train(
     model: Model, n_rows: int, training: Training, seed: int = 0, removed: Sequence[int] | np.ndarray = (), device: str = "cpu"
 ) -> dict[str, Tensor]:
@@ -57,10 +63,10 @@ def train(
     Batches, and what is drawn within them, depend on `seed` alone: a removed example leaves its place in its batch
     empty. So two trainings with one seed differ by the removal only. The learning rate is `annealed`. Each example
     weighs 1/n, n being the number of all examples, removed or not. On a CPU this is one thread's work: on several, small
-    operations are many times slower, and their last digits differ. Raises InputError for a wrong argument, AccentError if the loss stops being finite.
+    operations are many times slower, and their last digits differ. Raises InputError for a `training` that is none, and for an
+    `n_rows` or a `seed` that is no whole number from 0; AccentError if the loss stops being finite.
     """
-    if not isinstance(training, Training):
-        raise InputError(f"training is {training!r}, but must be a Training, such as Training(epochs=30).")
+    check_training(training)
     for name, value, meaning in (("n_rows", n_rows, "len(sample.train)"), ("seed", seed, "a whole number from 0")):
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
             shown = repr(value) if isinstance(value, (int, float, str)) else f"a {type(value).__name__}"
