@@ -83,6 +83,8 @@ def parser() -> argparse.ArgumentParser:
     table1.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     table1.add_argument("--engine", default="loky", help="who does the work: loky (default), sequential or dask")
     table1.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    table1.add_argument("--pack", action="store_true",
+                        help="retrain nothing; store what is retrained so far, to go on with it on another machine")
     table1.add_argument("--output", type=Path, help="the CSV to write, the runs' tables beside it (default: the stored one)")
 
     study = command(
@@ -199,7 +201,7 @@ def parameter(name: str, value: str) -> object:
 
 def run_table1(options) -> None:
     from accentlib.data import load_movielens
-    from accentlib.table1 import RESULTS, RUNS, run_all
+    from accentlib.table1 import RESULTS, RUNS, pack_all, run_all
 
     named = {f"{run.recommender}-{run.protocol}": run for run in RUNS}
     for name in options.runs or ():
@@ -207,6 +209,10 @@ def run_table1(options) -> None:
             raise InputError(f"--run is {name}, but must be one of {', '.join(named)}.")
     runs = [named[name] for name in options.runs or named]
     path = options.output or RESULTS
+    if options.pack:
+        for name, (done, of) in pack_all(load_movielens(), path, runs, options.device).items():
+            print(f"{name}: {done} of {of} units of retrainings are packed beside {path}")
+        return
     table = run_all(load_movielens(), path, runs, options.workers, options.engine, options.device)
     print(f"{len(table)} rows are in {path}")
 

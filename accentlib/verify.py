@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
@@ -26,6 +27,7 @@ from accentlib.recommender import Recommender
 from accentlib.store import atomic, digest
 
 ENGINES = ("loky", "sequential", "dask")
+NOTHING: Mapping[str, Retrained] = MappingProxyType({})
 SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"  # Dask's own
 
 
@@ -48,6 +50,14 @@ class Unit:
     seed: int
     first_pool: int
     pools: tuple[tuple[Removal, ...], ...]
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A finished unit: for each of its models the scores [U_m, n_items] of its users; the seconds that it took."""
+
+    scores: tuple[np.ndarray, ...]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,24 @@ def run_unit(recommender: Recommender, unit: Unit, folder: Path) -> Path:
     return path
 
 
+def is_done(unit: Unit, packed: Mapping[str, Retrained], folder: Path) -> bool:
+    """Whether the unit is packed or lies in `folder`."""
+    return unit.key in packed or (folder / f"{unit.key}.npz").exists()
+
+
+def read_unit(unit: Unit, packed: Mapping[str, Retrained], folder: Path) -> Retrained | None:
+    """A unit's result out of `folder`, else out of those that are `packed`; None if it is in neither.
+
+    Scores are rounded to single precision, as packed ones are, so that it does not matter where they come from.
+    """
+    path = folder / f"{unit.key}.npz"
+    if not path.exists():
+        return packed.get(unit.key)
+    with np.load(path) as stored:
+        arrays = [stored[f"arr_{place}"] for place in range(len(unit.pools))]
+        return Retrained(tuple(a.astype(np.float32).astype(np.float64) for a in arrays), float(stored["seconds"]))
+
+
 def verify(
     recommender: Recommender,
     removals: Sequence[Removal],
@@ -122,6 +150,7 @@ def verify(
     engine: str = "loky",
     folder: Path | None = None,
     random: Sequence[Removal] = (),
+    packed: Mapping[str, Retrained] = NOTHING,
 ) -> dict[tuple[Removal, int], Outcome]:
     """Retrains without each removal, once a seed, and returns the scores found: {(removal, seed): outcome}.
 
@@ -138,7 +167,7 @@ def verify(
     check_engine(engine, workers)
     check_seeds(seeds)
     check_removals(recommender, [*removals, *random])
-    return retrain_pools(recommender, plan_pools(recommender, removals, random, seeds), workers, engine, folder)
+    return retrain_pools(recommender, plan_pools(recommender, removals, random, seeds), workers, engine, folder, packed)
 
 
 def retrain_pools(
@@ -147,6 +176,7 @@ def retrain_pools(
     workers: int = 2,
     engine: str = "loky",
     folder: Path | None = None,
+    packed: Mapping[str, Retrained] = NOTHING,
 ) -> dict[tuple[Removal, int], Outcome]:
     """What `verify` does, for pools that are given: {seed: pools}, each a tuple of removals of distinct users."""
     check_engine(engine, workers)
@@ -154,7 +184,7 @@ def retrain_pools(
     folder = results_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     units = make_units(recommender, pools)
-    todo = [unit for unit in units if not (folder / f"{unit.key}.npz").exists()]
+    todo = [unit for unit in units if not is_done(unit, packed, folder)]
     with cluster, parallel_config(backend=engine, n_jobs=workers):
         jobs = (delayed(run_unit)(recommender, unit, folder) for unit in todo)
         results = Parallel(return_as="generator_unordered")(jobs) if engine != "dask" else Parallel()(jobs)
@@ -162,10 +192,10 @@ def retrain_pools(
             pass
     found = {}
     for unit in units:
-        with np.load(folder / f"{unit.key}.npz") as stored:
-            for place, pool in enumerate(unit.pools):
-                for removal, scores in zip(pool, stored[f"arr_{place}"], strict=True):
-                    found[removal, unit.seed] = Outcome(scores, unit.first_pool + place)
+        result = read_unit(unit, packed, folder)
+        for place, (pool, scores) in enumerate(zip(unit.pools, result.scores, strict=True)):
+            for removal, own in zip(pool, scores, strict=True):
+                found[removal, unit.seed] = Outcome(own, unit.first_pool + place)
     return found
 
 
@@ -175,13 +205,18 @@ def results_folder(folder: Path | None) -> Path:
 
 
 def cost(
-    recommender: Recommender, pools: Mapping[int, Sequence[tuple[Removal, ...]]], folder: Path | None = None
+    recommender: Recommender,
+    pools: Mapping[int, Sequence[tuple[Removal, ...]]],
+    folder: Path | None = None,
+    packed: Mapping[str, Retrained] = NOTHING,
 ) -> Cost:
     """What retraining these pools has cost. Raises FileNotFoundError if one of them is not finished."""
     seconds = 0.0
     for unit in make_units(recommender, pools):
-        with np.load(results_folder(folder) / f"{unit.key}.npz") as stored:
-            seconds += float(stored["seconds"])
+        result = read_unit(unit, packed, results_folder(folder))
+        if result is None:
+            raise FileNotFoundError(f"{unit.key}.npz is not in {results_folder(folder)}: the unit is not finished.")
+        seconds += result.seconds
     return Cost(sum(map(len, pools.values())), seconds)
 
 

@@ -9,13 +9,25 @@ from scipy.stats import binomtest, ttest_rel
 
 from accentlib import audit, recommenders, set_influence, table1
 from accentlib.errors import DataError, InputError
-from accentlib.evaluate import evaluate, explain_users, per_explanation, summarise
+from accentlib.evaluate import evaluate, explain_users, per_explanation, summarise, tabulate
+from accentlib.packed import pack, unpack
 from accentlib.paper import KS, paper_table
 from accentlib.recommenders import load_recommender
 from accentlib.significance import compare, p_more, p_smaller
-from accentlib.store import load_provenance
-from accentlib.table1 import COLUMNS, RUNS, FullRun, assemble, run_all, tidy_path
-from accentlib.verify import ENGINES
+from accentlib.store import load_provenance, save_table
+from accentlib.table1 import (
+    COLUMNS,
+    RUNS,
+    FullRun,
+    assemble,
+    changes_path,
+    pack_all,
+    packed_path,
+    plan_run,
+    run_all,
+    tidy_path,
+)
+from accentlib.verify import ENGINES, retrain_pools
 from tests import toy
 from tests.small import small_sample
 
@@ -75,6 +87,58 @@ def test_a_run_that_was_done_leaves_the_same_files(toys, tmp_path, monkeypatch):
     monkeypatch.setattr(toy.Toy, "retrain", lambda *a, **k: pytest.fail("retrained again"))
     run_all(toys, path, TOYS, 1, "sequential")
     assert [file.read_bytes() for file in files] == before
+
+
+def test_packed_retrainings_go_on_on_another_machine(toys, tmp_path, monkeypatch):
+    """Killed, packed, taken elsewhere: what is packed is not retrained, and the tables are the same, byte for byte."""
+    run, path, whole = TOYS[0], tmp_path / "here" / "table1.csv", tmp_path / "whole" / "table1.csv"
+    run_all(toys, whole, [run], 1, "sequential")
+    monkeypatch.setenv("ACCENT_CACHE", str(tmp_path / "second"))
+    retrain, calls = toy.Toy.retrain, []
+
+    def retrain_three(self, *args):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return retrain(self, *args)
+
+    monkeypatch.setattr(toy.Toy, "retrain", retrain_three)
+    with pytest.raises(KeyboardInterrupt):
+        run_all(toys, path, [run], 1, "sequential")
+    (done, of), = pack_all(toys, path, [run]).values()
+    assert done == 2 < of and not tidy_path(run, path).exists()
+    assert load_provenance(packed_path(run, path))["sizes"]["units"] == 2  # without the control's
+    monkeypatch.setenv("ACCENT_CACHE", str(tmp_path / "third"))
+    monkeypatch.setattr(toy.Toy, "retrain", lambda *args: calls.append(1) or retrain(*args))
+    run_all(toys, path, [run], 1, "sequential")
+    assert len(calls) == of + 1 and of == load_provenance(packed_path(run, path))["sizes"]["units"]
+    monkeypatch.setenv("ACCENT_CACHE", str(tmp_path / "fourth"))
+    monkeypatch.setattr(toy.Toy, "retrain", lambda *a, **k: pytest.fail("retrained again"))
+    run_all(toys, path, [run], 1, "sequential")
+    for name in (tidy_path, changes_path):
+        pd.testing.assert_frame_equal(pd.read_parquet(name(run, path)), pd.read_parquet(name(run, whole)), check_exact=True)
+        assert name(run, path).read_bytes() == name(run, whole).read_bytes()
+
+
+def test_what_is_packed_is_all_that_the_tables_need(toys, tmp_path, monkeypatch):
+    """Films beyond the candidates may come first after a removal: they are packed too."""
+    monkeypatch.setattr(table1, "KS", (3,))
+    plan = plan_run(toys, TOYS[0])
+    retrain_pools(plan.recommender, plan.pools, 1, "sequential", tmp_path)
+    table = pack(plan.recommender, plan.explained, plan.pools, {}, tmp_path)
+    save_table(tmp_path / "x.parquet", table, {})
+    packed = unpack(tmp_path / "x.parquet", toys.n_items)
+    from_cache = retrain_pools(plan.recommender, plan.pools, 1, "sequential", tmp_path)
+    from_file = retrain_pools(plan.recommender, plan.pools, 1, "sequential", tmp_path / "empty", packed)
+    tables = [tabulate(plan.recommender, plan.explained, o, TOYS[0].seeds, 3) for o in (from_cache, from_file)]
+    pd.testing.assert_frame_equal(*tables)
+    assert table["items"].map(len).max() > max(len(one.items) for one in plan.explained)
+
+
+def test_packed_retrainings_that_cannot_be_read_are_refused(toys, tmp_path):
+    packed_path(TOYS[0], tmp_path / "table1.csv").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"table1-toy-steady-retrained\.parquet can't be read as packed retrainings"):
+        run_all(toys, tmp_path / "table1.csv", TOYS[:1], 1, "sequential")
 
 
 def test_a_table_without_its_provenance_is_refused(toys, tmp_path):
