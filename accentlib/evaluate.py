@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from accentlib.errors import InputError
 from accentlib.explain import Explanation, check_ks
-from accentlib.explainers import EXPLAINERS, applicable, explain
+from accentlib.explainers import EXPLAINERS, explain, offered
 from accentlib.names import NAMES
 from accentlib.pools import Removal
 from accentlib.recommender import Recommender, recommendations
@@ -71,17 +71,16 @@ def explain_users(
 ) -> list[Explained]:
     """Candidates and explanations of all the users, by all explainers, for all k in one pass.
 
-    `users` are codes, as `choose_users` gives them. Influences are computed only if an explainer needs them, and so is attention. Raises
+    `users` are codes, as `choose_users` gives them. Influences are computed only if an explainer needs them, and so are attention and refits. Raises
     InputError for an explainer that the recommender does not offer or none, a k below 2 or none, and a k
     that leaves some user too few items.
     """
     check_is_recommender(recommender)
     listed = not isinstance(explainers, str) and isinstance(explainers, Iterable) and list(explainers)
-    allowed = applicable(recommender.explainers)
+    allowed = offered(recommender)
     if not listed or not all(name in allowed for name in listed):
-        offered = ", ".join(allowed)
         raise InputError(
-            f"explainers is {explainers!r}, but must be a list out of {offered}: those for {recommender.name}."
+            f"explainers is {explainers!r}, but must be a list out of {', '.join(allowed)}: those for {recommender.name}."
         )
     ks = check_ks(ks)
     check_codes(users, recommender.sample.n_users)
@@ -90,9 +89,12 @@ def explain_users(
     mode = recommender.protocol.fia_mode
     influence = recommender.influence(users, items, mode) if "influence" in needed else nothing
     attention = recommender.attention(users, items) if "attention" in needed else nothing
+    refits = recommender.refits(users, items) if "refit" in needed else nothing
     explained = []
-    for user, candidates, values, matrix, attn in zip(users, items, scores, influence, attention, strict=True):
-        given = {"influence": matrix, "attention": attn}
+    for user, candidates, values, matrix, attn, refit in zip(
+        users, items, scores, influence, attention, refits, strict=True
+    ):
+        given = {"influence": matrix, "attention": attn, "refit": refit}
         found = {
             (name, k): e
             for name in listed

@@ -14,12 +14,15 @@ from matplotlib.figure import Figure
 from accentlib.names import NAMES
 from accentlib.relations import TYPES
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
+# Okabe and Ito's colours, which colour-blind readers can tell apart, and Tol's wine.
 COLOURS = {
     "accent": "#0072b2", "fia": "#e69f00", "pure_fia": "#009e73", "attention": "#d55e00", "pure_attention": "#cc79a7",
-    "one_versus_all": "#56b4e9",
+    "one_versus_all": "#56b4e9", "accent_plus": "#882255",
 }  # fmt: skip
-MARKERS = {"accent": "o", "fia": "s", "pure_fia": "^", "attention": "D", "pure_attention": "v", "one_versus_all": "P"}
+MARKERS = {
+    "accent": "o", "fia": "s", "pure_fia": "^", "attention": "D", "pure_attention": "v", "one_versus_all": "P",
+    "accent_plus": "*",
+}  # fmt: skip
 GREY = "#555555"
 # Each type of relation also has its own hatching, for print in black and white.
 TYPE_LOOKS = {

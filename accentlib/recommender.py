@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 
 import numpy as np
@@ -13,6 +13,9 @@ import numpy as np
 from accentlib.attention import Attention
 from accentlib.data import Sample
 from accentlib.errors import InputError
+
+if TYPE_CHECKING:
+    from accentlib.refit import Refit
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,9 @@ class Recommender(Interface):
 
     def attention(self, users: Sequence[int], candidates: np.ndarray) -> Iterable[Attention]:
         """Attention of `candidates` [U, K] to every action, one a user; asked only if an explainer needs it."""
+
+    def refits(self, users: Sequence[int], candidates: np.ndarray) -> Iterable[Refit]:
+        """The refit of each user for her `candidates` [U, K]: see `accentlib.refit`. May be left out: then ACCENT+ is not offered."""
 
     def in_common(self, item: int, other: int) -> str:
         """What it knows that two items share, in words: "the genre Comedy"; empty if it knows no such thing."""

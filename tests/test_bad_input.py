@@ -91,6 +91,7 @@ DATA: list[Case] = [
     (cell("rating", 6), "rating 6 in data row 4; allowed is a number from 1 to 5"),
     (cell("rating", -1), "rating -1 in data row 4"),
     (cell("rating", "five"), "rating five in data row 4"),
+    (cell("rating", "\n"), r"rating '\\n' in data row 4"),
     (cell("rating", np.inf), "rating inf in data row 4"),
     (cell("rating", None), "empty cell or NaN in column 'rating', data row 4"),
     (cell("timestamp", 0.5), "timestamp 0.5 in data row 4; allowed is a whole number of seconds"),

@@ -82,7 +82,7 @@ def test_every_user_and_explainer_has_words(sample, explained):
         (["explain", "--user", "7", "--explainer", "lime"], 2, "'lime'"),
         (["explain", "--user", "7", "--protocol", "shaky"], 2, "protocol is 'shaky', but must be one of paper, steady"),
         (["train", "--device", "abacus"], 2, "device is 'abacus', which PyTorch cannot use here"),
-        (["explain", "--user", "7", "--explainer", "attention"], 2, "a list out of pure_fia, fia, accent, one_versus_all: those for ncf"),
+        (["explain", "--user", "7", "--explainer", "attention"], 2, "a list out of pure_fia, fia, accent, one_versus_all, accent_plus: those for ncf"),
         (["train", "--steps", "0"], 2, "--steps is 0, but must be at least 1"),
         (["train", "--workers", "0"], 2, "--workers is 0, but must be at least 1"),
         (["study", "silence"], 2, "invalid choice: 'silence'"),

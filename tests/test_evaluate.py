@@ -126,7 +126,7 @@ def test_choosing_users(recommender):
 @pytest.mark.parametrize(
     ("explainers", "ks", "message"),
     [
-        (["magic"], [5], r"explainers is \['magic'\], but must be a list out of pure_fia, fia, accent, one_versus_all: those for ncf"),
+        (["magic"], [5], r"explainers is \['magic'\], but must be a list out of pure_fia, fia, accent, one_versus_all, accent_plus: those for ncf"),
         (["fia", "attention"], [5], r"explainers is \['fia', 'attention'\], but must be a list out of pure_fia"),
         ([], [5], r"explainers is \[\], but must be a list"),
         ("accent", [5], "explainers is 'accent', but must be a list"),

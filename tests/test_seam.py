@@ -13,7 +13,7 @@ from accentlib import recommenders
 from accentlib.cli import main
 from accentlib.errors import InputError
 from accentlib.evaluate import evaluate, explain_users, set_items, summarise
-from accentlib.explainers import EXPLAINERS, applicable
+from accentlib.explainers import EXPLAINERS, applicable, offered
 from accentlib.names import NAMES
 from accentlib.plots import COLOURS, MARKERS, counterfactual_percentages, estimated_against_true
 from accentlib.recommender import recommendations, top_items, unseen
@@ -33,7 +33,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def explained(model):
-    return explain_users(model, range(model.sample.n_users), applicable(model.explainers), KS)
+    return explain_users(model, range(model.sample.n_users), offered(model), KS)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_every_explainer_is_given_what_it_needs(model, explained):
             assert one.influence[place] == pytest.approx([full[item] - out[item] for out in left_out])
         for (name, k), e in one.explanations.items():
             assert (e.explainer, e.k) == (name, k)
-            if e.found and EXPLAINERS[name].needs == "attention":
+            if e.found and EXPLAINERS[name].needs in ("attention", "refit"):
                 then = model.of_history(rows, ~np.isin(np.arange(len(rows)), e.actions))
                 assert then[one.items[0]] - then[one.items[e.replacement]] == pytest.approx(e.estimated_gap)
         assert set(one.explanations) == {(name, k) for name in EXPLAINERS for k in KS}

@@ -81,6 +81,10 @@ class Toy:
                 lambda kept, rows=rows, items=items: self.of_history(rows, kept, items),
             )
 
+    def refits(self, users, candidates):
+        for user, items in zip(users, candidates, strict=True):
+            yield ToyRefit(self, self.actions(user), items)
+
     def quality(self, scores):
         return {"pairs": 0.5}
 
@@ -92,6 +96,32 @@ class Toy:
             ])
             for rows, who in zip(removed, users, strict=True)
         ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ToyRefit:
+    """Its scores are in closed form, so a refit is the truth."""
+
+    model: Toy
+    rows: np.ndarray
+    items: np.ndarray
+
+    @property
+    def n_actions(self):
+        return len(self.rows)
+
+    def kept(self, gone):
+        return np.array([~np.isin(np.arange(self.n_actions), list(one)) for one in gone], dtype=float)
+
+    def scores(self, gone):
+        return self.model.of_history(self.rows, self.kept(gone), self.items)
+
+    def states(self, gone):
+        after, influence = self.scores(gone), np.zeros((len(gone), len(self.items), self.n_actions))
+        for b, one in enumerate(gone):
+            for z in set(range(self.n_actions)) - set(one):
+                influence[b, :, z] = after[b] - self.scores([[*one, z]])[0]
+        return after, influence
 
 
 def load_recommender(sample, protocol, device="cpu", **changes):

@@ -126,8 +126,10 @@ def _numbers(column: pd.Series, where: str, allowed: str) -> pd.Series:
 def _refuse(bad: pd.Series, column: pd.Series, where: str, allowed: str) -> None:
     if bad.any():
         row = int(bad.to_numpy().argmax())
-        value = f"{column.name} {str(column.iloc[row]).removesuffix('.0')}"
-        raise InputError(f"{where} has the {value} in data row {row + 1}; allowed is {allowed}.")
+        value = str(column.iloc[row]).removesuffix(".0")
+        if not value.strip() or not value.isprintable():
+            value = repr(column.iloc[row])  # blanks and line breaks would not be seen
+        raise InputError(f"{where} has the {column.name} {value} in data row {row + 1}; allowed is {allowed}.")
 
 
 def prune(ratings: pd.DataFrame, min_per_class: int = 10, positive_from: float = 3.0) -> pd.DataFrame:

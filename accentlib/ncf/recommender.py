@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from accentlib.ncf.ensemble import new_ensemble, replicate, unpack
 from accentlib.ncf.fia import MODES, fia
 from accentlib.ncf.model import NCF, NCFConfig, all_scores, initialise
 from accentlib.ncf.published import MODEL_FILE, load_published
+from accentlib.ncf.refit import NCFRefit, refits
 from accentlib.ncf.training import AVERAGE_EVERY, Ratings, Run, train
 from accentlib.quality import rmse
 from accentlib.recommender import Protocol, choose_protocol, unseen
@@ -72,6 +73,9 @@ class NCFRecommender:
 
     def influence(self, users: Sequence[int], candidates: np.ndarray, mode: str) -> list[np.ndarray]:
         return fia(self.model, self.sample, self.config.l2, np.asarray(users), candidates, mode).influence
+
+    def refits(self, users: Sequence[int], candidates: np.ndarray) -> Iterator[NCFRefit]:
+        return refits(self.model, self.sample, self.config.l2, np.asarray(users), candidates)
 
     def in_common(self, item: int, other: int) -> str:
         return ""

@@ -19,6 +19,7 @@ from accentlib.rcf.attention import attention_of
 from accentlib.rcf.fia import MODES, fia
 from accentlib.rcf.model import RCF, RCFConfig
 from accentlib.rcf.published import initial, load_published, model_file, new_model, train_one
+from accentlib.rcf.refit import RCFRefit, refits
 from accentlib.rcf.scores import all_scores, histories, strengths
 from accentlib.rcf.step import Parameters
 from accentlib.rcf.training import Run, TrainingData, train
@@ -123,6 +124,9 @@ class RCFRecommender:
 
     def influence(self, users: Sequence[int], candidates: np.ndarray, mode: str) -> list[np.ndarray]:
         return fia(self.model, self.strong, self.triples, np.asarray(users), candidates, mode).influence
+
+    def refits(self, users: Sequence[int], candidates: np.ndarray) -> Iterator[RCFRefit]:
+        return refits(self.model, self.strong, self.triples, np.asarray(users), candidates)
 
     def attention(self, users: Sequence[int], candidates: np.ndarray) -> Iterator[Attention]:
         for user, past, films in zip(users, histories(self.triples, users), candidates, strict=True):

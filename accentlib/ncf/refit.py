@@ -1,0 +1,153 @@
+"""NCF's refits: one user's embeddings fitted again to the ratings that are left, everything else fixed.
+
+Her part of the objective is a sum of squares of piecewise linear functions plus a square: Newton's method, with the
+Hessian of `accentlib.ncf.fia`, finds its minimum in a few steps, for many sets at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accentlib.data import Sample
+from accentlib.influence import influence_matrix
+from accentlib.ncf.fia import block_hessian, check_candidates, in_double
+from accentlib.ncf.model import NCF
+
+STEPS = 40  # Newton's; the objective is piecewise quadratic, so most users need less than ten
+SHORTEST = 2.0**-8  # of a step that does not lower the objective
+CLOSE = 1e-9  # a step this small, relative to the embedding, is the last
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """What the scores of N items are, as functions of a user's embeddings p [2 dim], the MLP's part first."""
+
+    network: NCF
+    first: Tensor  # [N, dim] the items' part of the first layer, with its bias
+    gmf: Tensor  # [N, dim] weights of the user's GMF embedding
+
+    @classmethod
+    def of(cls, model: NCF, items: np.ndarray) -> Items:
+        codes = torch.as_tensor(items)
+        by_item = model.hidden1.weight[:, model.user_mlp.embedding_dim :]
+        weights = model.output.weight[0, model.hidden2.out_features :]
+        return cls(model, model.item_mlp(codes) @ by_item.T + model.hidden1.bias, weights * model.item_gmf(codes))
+
+    def scores(self, p: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores [B, N] for embeddings `p` [B, 2 dim], and their gradients [B, N, 2 dim] by them (eq. `fia-eq-gradient`)."""
+        model, dim = self.network, self.gmf.shape[-1]
+        by_user, mlp = model.hidden1.weight[:, :dim], model.output.weight[0, : model.hidden2.out_features]
+        hidden1 = (p[:, :dim] @ by_user.T)[:, None] + self.first
+        hidden2 = hidden1.relu() @ model.hidden2.weight.T + model.hidden2.bias
+        score = hidden2.relu() @ mlp + p[:, dim:] @ self.gmf.T + model.output.bias
+        back = ((mlp * (hidden2 > 0)) @ model.hidden2.weight * (hidden1 > 0)) @ by_user
+        return score, torch.cat([back, self.gmf.expand(len(p), -1, -1)], dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class NCFRefit:
+    """One user's: see `accentlib.refit.Refit`. Scores are her own plus what a set changes between two minima.
+
+    `n` are all training ratings, so `loss` is her share of the objective (eq. `ncf-eq-loss`). `own` [K] are the scores
+    that the trained model gives, `p` the embeddings that it has; `settled` is the minimum nearest to it with nothing removed.
+    """
+
+    actions: Items
+    candidates: Items
+    ratings: Tensor
+    own: Tensor
+    p: Tensor
+    n: int
+    l2: float
+    settled: Tensor
+    before: Tensor
+
+    @property
+    def n_actions(self) -> int:
+        return len(self.ratings)
+
+    def kept(self, gone: Sequence[Sequence[int]]) -> Tensor:
+        """[B, Z], zero at the actions of each set."""
+        keep = torch.ones(len(gone), self.n_actions, dtype=self.ratings.dtype)
+        for row, actions in zip(keep, gone, strict=True):
+            row[list(actions)] = 0
+        return keep
+
+    @torch.no_grad()
+    def scores(self, gone: Sequence[Sequence[int]]) -> np.ndarray:
+        p = minimise(self.actions, self.ratings, self.settled.expand(len(gone), -1), self.kept(gone), self.n, self.l2)
+        return (self.own + self.candidates.scores(p)[0] - self.before).numpy()
+
+    @torch.no_grad()
+    def states(self, gone: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+        keep = self.kept(gone)
+        p = minimise(self.actions, self.ratings, self.settled.expand(len(gone), -1), keep, self.n, self.l2)
+        after, targets = self.candidates.scores(p)
+        value, slopes = self.actions.scores(p)
+        left = self.n - (1 - keep).sum(1)[:, None, None]
+        hessian = block_hessian(slopes * keep[..., None], left, self.l2)
+        losses = 2 * ((value - self.ratings) * keep)[..., None] * slopes
+        return (self.own + after - self.before).numpy(), influence_matrix(targets, losses, hessian, left).numpy()
+
+
+def objective(items: Items, ratings: Tensor, p: Tensor, keep: Tensor, n: Tensor, l2: float) -> Tensor:
+    """A user's share of the objective [B] at `p` [B, P], of the actions that `keep` [B, Z] says, `n` [B] ratings in all."""
+    errors = (items.scores(p)[0] - ratings) * keep
+    return (errors**2).sum(1) / n + l2 * (p**2).sum(1)
+
+
+def newton_step(items: Items, ratings: Tensor, p: Tensor, keep: Tensor, n: Tensor, l2: float) -> Tensor:
+    """Newton's step [B, P] for `objective` at `p`: minus the inverse Hessian times the gradient."""
+    value, slopes = items.scores(p)
+    slopes = slopes * keep[..., None]
+    gradient = 2 / n[:, None] * ((value - ratings)[:, None] @ slopes)[:, 0] + 2 * l2 * p
+    hessian = block_hessian(slopes, n[:, None, None], l2)
+    return -torch.linalg.solve(hessian, gradient)
+
+
+def minimise(items: Items, ratings: Tensor, start: Tensor, keep: Tensor, n_all: int, l2: float) -> Tensor:
+    """The minimum [B, P] of `objective` that Newton's method finds from `start` [B, P]; steps that overshoot are halved.
+
+    The objective is piecewise quadratic. Where a minimum lies on an edge between pieces the steps get short, and it stops
+    there.
+    """
+    p, n = start.clone(), n_all - (1 - keep).sum(1)
+    moving = torch.arange(len(p))
+    for _ in range(STEPS):
+        at, k, m = p[moving], keep[moving], n[moving]
+        step, now = newton_step(items, ratings, at, k, m, l2), objective(items, ratings, at, k, m, l2)
+        size = torch.ones_like(now)
+        while (size >= SHORTEST).any():
+            over = (objective(items, ratings, at + size[:, None] * step, k, m, l2) > now) & (size >= SHORTEST)
+            if not over.any():
+                break
+            size = torch.where(over, size / 2, size)
+        size = torch.where(size < SHORTEST, 0, size)
+        p[moving] = at + size[:, None] * step
+        moving = moving[(size[:, None] * step).norm(dim=1) > CLOSE * at.norm(dim=1)]
+        if not len(moving):
+            break
+    return p
+
+
+def refits(model: NCF, sample: Sample, l2: float, users: np.ndarray, candidates: np.ndarray) -> Iterator[NCFRefit]:
+    """The refit of each of `users` [U] for her `candidates` [U, K]; InputError for a candidate that she has acted on."""
+    users, candidates = np.asarray(users), np.asarray(candidates)
+    check_candidates(sample, users, candidates)
+    model = in_double(model)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    items, ratings = (sample.train[name].to_numpy() for name in ("item", "rating"))
+    for user, films in zip(users, candidates, strict=True):
+        rows = sample.actions(int(user))
+        own, acted = Items.of(model, films), Items.of(model, items[rows])
+        p = torch.cat([model.user_mlp.weight[user], model.user_gmf.weight[user]])
+        given, n = torch.from_numpy(ratings[rows]).double(), len(sample.train)
+        settled = minimise(acted, given, p[None], torch.ones(1, len(rows), dtype=p.dtype), n, l2)[0]
+        score, before = own.scores(p[None])[0][0], own.scores(settled[None])[0][0]
+        yield NCFRefit(acted, own, given, score, p, n, l2, settled, before)
