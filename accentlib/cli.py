@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     study.add_argument("name", choices=studies(), help="which one")
     study.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    study.add_argument("--pack", action="store_true", help="as in table1; study plus alone packs what it has retrained")
     study.add_argument("--output", type=Path, help="the CSV to write (default: the stored one in data/results)")
     return main
 
@@ -219,12 +220,22 @@ def run_table1(options) -> None:
 
 def run_study(options) -> None:
     from importlib import import_module
+    from inspect import signature
 
     from accentlib.data import load_movielens
 
+    from accentlib.plus.bank import Unfinished
+
     module = import_module(studies()[options.name])
     path = options.output or module.RESULTS
-    table = module.run_study(load_movielens(), path, options.workers)
+    if options.pack and "only_pack" not in signature(module.run_study).parameters:
+        raise InputError(f"--pack is given, but the study {options.name} packs nothing; plus does.")
+    try:
+        more = {"only_pack": True} if options.pack else {}
+        table = module.run_study(load_movielens(), path, options.workers, **more)
+    except Unfinished as error:
+        print(error)
+        return
     print(f"{len(table)} rows are in {path}")
 
 

@@ -67,18 +67,26 @@ def pack(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def unpack(path: Path, n_items: int) -> dict[str, Retrained]:
-    """The units that `pack` stored at `path`, by their keys; none if there is no such file.
+def read_packed(path: Path) -> pd.DataFrame:
+    """What `pack` made and `save_table` stored at `path`; without rows if there is no such file.
 
-    Scores of items that are not packed are `FAR` and lower, so that neither they nor what a removal does to them
-    ever comes first. Raises DataError for a file that can't be read.
+    Raises DataError for a file that can't be read.
     """
     if not path.exists():
-        return {}
+        return pd.DataFrame(columns=COLUMNS)
     try:
-        table = pd.read_parquet(path)[COLUMNS]
+        table = pd.read_parquet(path)
+        return table[[*COLUMNS, *table.columns.difference(COLUMNS)]]
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} can't be read as packed retrainings ({error}); delete it or fetch it again.") from error
+
+
+def unpack(table: pd.DataFrame, n_items: int) -> dict[str, Retrained]:
+    """The units of a table of `pack`, by their keys.
+
+    Scores of items that are not packed are `FAR` and lower, so that neither they nor what a removal does to them
+    ever comes first.
+    """
     controls: dict[tuple[int, int], np.ndarray] = {}
     for row in table.itertuples():
         before = controls.setdefault((row.seed, row.user), np.full(n_items, FAR))

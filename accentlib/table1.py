@@ -17,7 +17,7 @@ import pandas as pd
 
 from accentlib.data import Sample
 from accentlib.evaluate import Explained, explain_users, removals_of, summarise, tabulate
-from accentlib.packed import pack, seconds_of, unpack
+from accentlib.packed import pack, read_packed, seconds_of, unpack
 from accentlib.paper import KS, paper_table
 from accentlib.pools import Removal
 from accentlib.recommender import Recommender
@@ -84,7 +84,7 @@ def run_all(
     check_engine(engine, workers)
     for run in runs:
         plan = plan_run(sample, run, device)
-        packed = unpack(packed_path(run, path), sample.n_items)
+        packed = unpack(read_packed(packed_path(run, path)), sample.n_items)
         table, changes, facts = run_one(plan, packed, workers, engine)
         save_table(changes_path(run, path), changes, facts | {"sizes": {"rows": len(changes)}})
         save_table(tidy_path(run, path), table, facts)
@@ -97,8 +97,8 @@ def pack_all(sample: Sample, path: Path = RESULTS, runs: Sequence[FullRun] = RUN
     """Packs what `runs` have retrained so far beside `path`, and retrains nothing: {name: (units finished, of how many)}."""
     told = {}
     for run in runs:
-        plan, stored = plan_run(sample, run, device), packed_path(run, path)
-        told[f"{run.recommender}-{run.protocol}"] = store_packed(plan, unpack(stored, sample.n_items), path)
+        plan, packed = plan_run(sample, run, device), unpack(read_packed(packed_path(run, path)), sample.n_items)
+        told[f"{run.recommender}-{run.protocol}"] = store_packed(plan, packed, path)
     return told
 
 

@@ -86,6 +86,7 @@ def test_every_user_and_explainer_has_words(sample, explained):
         (["train", "--steps", "0"], 2, "--steps is 0, but must be at least 1"),
         (["train", "--workers", "0"], 2, "--workers is 0, but must be at least 1"),
         (["study", "silence"], 2, "invalid choice: 'silence'"),
+        (["study", "pools", "--pack"], 2, "--pack is given, but the study pools packs nothing; plus does"),
         (["table1", "--run", "ncf"], 2, "--run is ncf, but must be one of ncf-steady, rcf-steady, ncf-paper, rcf-paper"),
         (["table1", "--engine", "slurm"], 2, "engine is 'slurm', but must be one of loky, sequential, dask"),
         (["evaluate", "-p", "user", "3"], 2, "There is no parameter 'user'; there are recommender, explainers"),

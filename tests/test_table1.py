@@ -10,7 +10,7 @@ from scipy.stats import binomtest, ttest_rel
 from accentlib import audit, recommenders, set_influence, table1
 from accentlib.errors import DataError, InputError
 from accentlib.evaluate import evaluate, explain_users, per_explanation, summarise, tabulate
-from accentlib.packed import pack, unpack
+from accentlib.packed import pack, read_packed, unpack
 from accentlib.paper import KS, paper_table
 from accentlib.recommenders import load_recommender
 from accentlib.significance import compare, p_more, p_smaller
@@ -127,7 +127,7 @@ def test_what_is_packed_is_all_that_the_tables_need(toys, tmp_path, monkeypatch)
     retrain_pools(plan.recommender, plan.pools, 1, "sequential", tmp_path)
     table = pack(plan.recommender, plan.explained, plan.pools, {}, tmp_path)
     save_table(tmp_path / "x.parquet", table, {})
-    packed = unpack(tmp_path / "x.parquet", toys.n_items)
+    packed = unpack(read_packed(tmp_path / "x.parquet"), toys.n_items)
     from_cache = retrain_pools(plan.recommender, plan.pools, 1, "sequential", tmp_path)
     from_file = retrain_pools(plan.recommender, plan.pools, 1, "sequential", tmp_path / "empty", packed)
     tables = [tabulate(plan.recommender, plan.explained, o, TOYS[0].seeds, 3) for o in (from_cache, from_file)]

@@ -64,13 +64,14 @@ class Toy:
         histories = [self.actions(user) for user in users]
         return np.concatenate([self.of_history(rows, np.ones((1, len(rows)))) for rows in histories])
 
-    def influence(self, users, candidates, mode):
+    def influence(self, users, candidates, mode, damping=0.0):
         assert mode == self.protocol.fia_mode
         found = []
         for user, items in zip(users, candidates, strict=True):
             rows = self.actions(user)
             all_in, one_out = np.ones((1, len(rows))), 1 - np.eye(len(rows))
-            found.append((self.of_history(rows, all_in, items) - self.of_history(rows, one_out, items)).T)
+            lost = self.of_history(rows, all_in, items) - self.of_history(rows, one_out, items)
+            found.append(lost.T / (1 + damping))
         return found
 
     def attention(self, users, candidates):

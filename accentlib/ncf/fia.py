@@ -66,14 +66,16 @@ def block_hessian(gradients: torch.Tensor, n: float | torch.Tensor, l2: float) -
 
 
 @torch.no_grad()
-def fia(model: NCF, sample: Sample, l2: float, users: np.ndarray, candidates: np.ndarray, mode: str) -> FIAResult:
+def fia(
+    model: NCF, sample: Sample, l2: float, users: np.ndarray, candidates: np.ndarray, mode: str, damping: float = 0.0
+) -> FIAResult:
     """Influence of all training ratings of `users` [U] on the scores of their `candidates` [U, K].
 
     Mode `exact` uses the objective's own weights: a rating weighs 1/n, n all training ratings, the
     regulariser keeps its weight, and a removed rating takes none of it along. Mode `paper` is what
     the authors ran: the mean runs over the m ratings of the user and the candidate only, while the
     regulariser keeps its weight (off by n/m), the removed rating's gradient holds the whole
-    regulariser, damping is 1e-6 and the result is divided by m.
+    regulariser, damping is 1e-6 and the result is divided by m. `damping` >= 0 is added to the diagonal in mode `exact`.
 
     Candidates must be items that the user has no training action on: with one the user's and the
     item's blocks would be coupled. Raises InputError for that and for an unknown mode.
@@ -88,14 +90,14 @@ def fia(model: NCF, sample: Sample, l2: float, users: np.ndarray, candidates: np
     influence, lowest = [np.empty(0)] * len(users), np.inf
     blocks = ItemBlocks.of(model, sample, np.unique(candidates)) if mode == "paper" else None
     for group in np.array_split(order, max(1, len(users) // 48)):
-        matrices, low = _fia_of_group(model, sample, l2, users[group], candidates[group], blocks)
+        matrices, low = _fia_of_group(model, sample, l2, users[group], candidates[group], blocks, damping)
         for place, matrix in zip(group, matrices, strict=True):
             influence[place] = matrix
         lowest = min(lowest, low)
     return FIAResult(influence, lowest)
 
 
-def _fia_of_group(model, sample, l2, users, candidates, blocks) -> tuple[list[np.ndarray], float]:
+def _fia_of_group(model, sample, l2, users, candidates, blocks, damping) -> tuple[list[np.ndarray], float]:
     actions = padded_actions(sample, users)
     real = torch.from_numpy(actions >= 0)
     rows = np.maximum(actions, 0)
@@ -110,7 +112,7 @@ def _fia_of_group(model, sample, l2, users, candidates, blocks) -> tuple[list[np
     if blocks is None:
         n = len(sample.train)
         hessian = block_hessian(of_actions, n, l2)
-        influence = influence_matrix(of_user, losses, hessian, n)
+        influence = influence_matrix(of_user, losses, hessian, n, damping)
         lowest = smallest_eigenvalue(hessian)
     else:
         influence, lowest = _as_published(model, blocks, l2, u, c, of_user, of_item, of_actions, losses, real)

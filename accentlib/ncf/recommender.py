@@ -71,8 +71,10 @@ class NCFRecommender:
     def actions(self, user: int) -> np.ndarray:
         return self.sample.actions(user)
 
-    def influence(self, users: Sequence[int], candidates: np.ndarray, mode: str) -> list[np.ndarray]:
-        return fia(self.model, self.sample, self.config.l2, np.asarray(users), candidates, mode).influence
+    def influence(
+        self, users: Sequence[int], candidates: np.ndarray, mode: str, damping: float = 0.0
+    ) -> list[np.ndarray]:
+        return fia(self.model, self.sample, self.config.l2, np.asarray(users), candidates, mode, damping).influence
 
     def refits(self, users: Sequence[int], candidates: np.ndarray) -> Iterator[NCFRefit]:
         return refits(self.model, self.sample, self.config.l2, np.asarray(users), candidates)

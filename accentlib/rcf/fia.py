@@ -47,14 +47,15 @@ class FIAResult:
 
 
 def fia(
-    model: RCF, strong: Tensor, triples: Triples, users: np.ndarray, candidates: np.ndarray, mode: str
-) -> FIAResult:
+    model: RCF, strong: Tensor, triples: Triples, users: np.ndarray, candidates: np.ndarray, mode: str,
+    damping: float = DAMPING,
+) -> FIAResult:  # fmt: skip
     """Influence of all training triples of `users` [U] on the scores of their `candidates` [U, K].
 
     `strong` are the model's `strengths` for all pairs of films. The influence of an action is the score now less the
     score with the action's film out of the history and the embedding moved by (1/n) H^-1 g: g the gradient
     of the action's own triple loss, the film out of the history, H the Hessian of the mean loss over the
-    user's n triples (the action's among them) plus 0.01 on the diagonal (eq. `rcf-fia-eq-influence`). Mode `paper`,
+    user's n triples (the action's among them) plus `damping` on the diagonal (eq. `rcf-fia-eq-influence`). Mode `paper`,
     what the authors ran: in H the film is out of the history for all n losses, so it takes all of them for
     each action. Mode `shared`: it is out for the action's own loss alone; the others' curvature, with
     the whole history, is computed once a user. Works in float64, on as many users at a time as PyTorch has threads.
@@ -69,7 +70,7 @@ def fia(
     model = copy.deepcopy(model).double()
 
     def of_user(user: int, films: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return user_influence(model, strong, triples, user, films, mode)
+        return user_influence(model, strong, triples, user, films, mode, damping)
 
     jobs = [(int(user), films) for user, films in zip(users, candidates, strict=True)]
     found = in_threads(of_user, jobs, f"FIA on RCF, {mode}")
@@ -78,7 +79,7 @@ def fia(
 
 @torch.no_grad()
 def user_influence(
-    model: RCF, strong: Tensor, triples: Triples, user: int, candidates: np.ndarray, mode: str
+    model: RCF, strong: Tensor, triples: Triples, user: int, candidates: np.ndarray, mode: str, damping: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """One user's influences [K, Z] and smallest eigenvalues [Z]; `fia` without its checks, for a model in float64."""
     rows = slice(triples.offsets[user], triples.offsets[user + 1])
@@ -89,7 +90,7 @@ def user_influence(
         hessians = block.hessians(each_out=True)
     else:
         hessians = block.hessians(each_out=False) + (own - block.own_losses(out=False)[1]) / len(history)
-    hessians.diagonal(dim1=-2, dim2=-1).add_(DAMPING)
+    hessians.diagonal(dim1=-2, dim2=-1).add_(damping)
     shifts, eigenvalues = embedding_shifts(hessians, gradients, len(history))
     targets = Targets.of(model, strong, history, candidates)
     now = scores(model, block.p[None], targets.q, targets.all_terms())

@@ -16,7 +16,7 @@ from accentlib.data import Sample
 from accentlib.data.files import cache_folder
 from accentlib.errors import InputError
 from accentlib.rcf.attention import attention_of
-from accentlib.rcf.fia import MODES, fia
+from accentlib.rcf.fia import DAMPING, MODES, fia
 from accentlib.rcf.model import RCF, RCFConfig
 from accentlib.rcf.published import initial, load_published, model_file, new_model, train_one
 from accentlib.rcf.refit import RCFRefit, refits
@@ -122,8 +122,10 @@ class RCFRecommender:
         self.sample.actions(user)  # refuses an unknown code
         return self.triples.row[self.triples.offsets[user] : self.triples.offsets[user + 1]]
 
-    def influence(self, users: Sequence[int], candidates: np.ndarray, mode: str) -> list[np.ndarray]:
-        return fia(self.model, self.strong, self.triples, np.asarray(users), candidates, mode).influence
+    def influence(
+        self, users: Sequence[int], candidates: np.ndarray, mode: str, damping: float = DAMPING
+    ) -> list[np.ndarray]:
+        return fia(self.model, self.strong, self.triples, np.asarray(users), candidates, mode, damping).influence
 
     def refits(self, users: Sequence[int], candidates: np.ndarray) -> Iterator[RCFRefit]:
         return refits(self.model, self.strong, self.triples, np.asarray(users), candidates)
