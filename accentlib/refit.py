@@ -36,6 +36,9 @@ class Refit(Interface):
     def states(self, gone: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
         """`scores`, and the influence [B, K, Z] of every action on them once the set is gone; that of its own is not used."""
 
+    def estimates(self, gone: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+        """Other ways to estimate the scores, between a sum of influences and `scores`, by their names: [B, K] each."""
+
 
 def lead_over(scores: np.ndarray, place: int, strict: bool) -> np.ndarray:
     """How far what must be passed is ahead of the candidate at `place`: scores [..., K] -> [...], negative when it is passed.

@@ -5,18 +5,21 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from accentlib import recommenders
+from accentlib import recommenders, table1
 from accentlib.evaluate import explain_users, summarise
 from accentlib.explain import accent
-from accentlib.plus import choices, study
+from accentlib.plus import choices, errors, study
 from accentlib.plus.bank import Bank, Unfinished
 from accentlib.plus.table import COLUMNS
 from accentlib.pools import Removal
 from accentlib.resume import removal_of
 from accentlib.store import load_provenance
+from accentlib.table1 import FullRun
 from accentlib.verify import Outcome
 from tests import toy
 from tests.small import small_sample
+
+RUN = FullRun("toy", "steady", (0, 1), 4, 6)
 
 
 @pytest.fixture
@@ -176,3 +179,17 @@ def test_a_study_that_is_only_packed_stops_at_the_first_open_step(toys, tmp_path
     with pytest.raises(Unfinished, match="singles: 0 of"):
         study.run_study(toys, tmp_path / "accent_plus.csv", 1, only_pack=True)
     assert not (tmp_path / "plus-toy.parquet").exists()
+
+
+def test_estimates_of_chosen_and_of_random_sets_stand_beside_the_truth(toys, tmp_path, monkeypatch):
+    monkeypatch.setattr(table1, "RUNS", (RUN,))
+    monkeypatch.setattr(errors, "RUNS", (RUN,))
+    path = tmp_path / "table1.csv"
+    table1.run_all(toys, path, (RUN,), 1, "sequential")
+    found = errors.run_study(toys, tmp_path / "errors.parquet", runs_of=path)
+    assert set(found["control"]) == {"explanation", "random-1"} and {"sum_left out", "refit", "nothing", "effect", "size"} < set(found)
+    assert np.allclose(found["refit"], found["effect"], atol=1e-5) and np.allclose(found["nothing"], 0)  # the refit is the truth here
+    assert not np.allclose(found["sum_left out"], found["effect"], atol=1e-2) and (found["effect_sd"] < 1e-5).all()
+    tidy = pd.read_parquet(table1.tidy_path(RUN, path)).query("failure.isna() and control in ('explanation', 'random-1')")
+    assert found["rows"].sum() == len(tidy) and set(found["size"]) == set(tidy["size"])
+    assert (tmp_path / "errors.parquet").exists() and load_provenance(tmp_path / "errors.parquet")["seeds"] == [0, 1]

@@ -242,6 +242,31 @@ def test_ncfs_refit_of_nothing_changes_nothing_and_one_step_of_influence_is_fias
         assert np.allclose(influence[0], matrix, atol=1e-10) and not np.allclose(influence[1], matrix, atol=1e-6)
 
 
+def test_ncfs_estimates_lead_from_the_sum_to_the_refit(ncf):
+    """For a set of next to no weight all agree with the sum; where the score is linear `moved` is the sum."""
+    sample, model, users, candidates, found = ncf
+    influence = ncf_fia(model, sample, L2, users, candidates, "exact").influence
+    for user, refit in zip(users[:5], found, strict=False):
+        assert all(np.allclose(scores, refit.own) for scores in refit.estimates([[]]).values())
+        between = refit.estimates([[3], [1, 2]])
+        assert np.allclose(between["refit"], refit.scores([[3], [1, 2]]))
+        p = refit.p + torch.linalg.solve(
+            hessian(literal_objective(sample, model, int(user), sample.actions(int(user)), len(sample.train)))(refit.p),
+            grad(literal_objective(sample, model, int(user), sample.actions(int(user))[[1, 2]], len(sample.train)))(refit.p) - 2 * L2 * refit.p,
+        )
+        assert np.allclose(between["moved"][1], refit.candidates.scores(p[None])[0][0])
+        tangent = refit.own.numpy() - influence[user][:, [1, 2]].sum(axis=1)
+        straight = refit.own + refit.candidates.scores(refit.p[None])[1][0] @ (p - refit.p)
+        assert np.allclose(straight, tangent)
+        n = torch.tensor([len(sample.train) - 2.0], dtype=torch.float64)
+        steps = [
+            ncf_refit.newton_step(refit.actions, refit.ratings, refit.settled[None], refit.kept([gone]), m, L2)[0]
+            for gone, m in (([1, 2], n), ([], n + 2))
+        ]  # fmt: skip
+        after = refit.candidates.scores((refit.settled + steps[0] - steps[1])[None])[0][0]
+        assert np.allclose(between["step"][1], refit.own + after - refit.before)
+
+
 def test_sets_do_not_touch_each_other(ncf):
     refit = ncf[-1][3]
     sets = [[0], [1, 2, 3], [], [4, 5]]
@@ -271,6 +296,9 @@ def test_rcfs_refit_is_its_definition():
     plain = dict(model.named_parameters())
     own = [float(plain_rcf.score(plain, relations, user, history, int(film))) for film in films]
     assert np.allclose(refit.own, own) and np.allclose(refit.scores([[]])[0], own)
+    between = refit.estimates([gone])
+    out = [float(plain_rcf.score(plain, relations, user, left, int(film))) for film in films]
+    assert np.allclose(between["out"][0], out) and np.allclose(between["refit"], refit.scores([gone]))
 
 
 def test_rcfs_scores_without_any_action_are_those_of_an_empty_history():

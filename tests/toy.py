@@ -117,6 +117,9 @@ class ToyRefit:
     def scores(self, gone):
         return self.model.of_history(self.rows, self.kept(gone), self.items)
 
+    def estimates(self, gone):
+        return {"refit": self.scores(gone), "nothing": self.scores([[]] * len(gone))}
+
     def states(self, gone):
         after, influence = self.scores(gone), np.zeros((len(gone), len(self.items), self.n_actions))
         for b, one in enumerate(gone):

@@ -66,6 +66,16 @@ class RCFRefit:
                 after[b], influence[b][:, left] = now.numpy(), (now - without).T.numpy()
         return after, influence
 
+    @torch.no_grad()
+    def estimates(self, gone: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+        """Scores [B, K] without each set. `out`: the set jointly out of the history, the embedding where it was; `refit`: `scores`."""
+        out = []
+        with single_thread():
+            for one in gone:
+                targets = Targets.of(self.model, self.strong, self.liked[self.left(one)], self.films)
+                out.append(scores(self.model, self.p[None], targets.q, targets.all_terms()))
+        return {"out": torch.cat(out).numpy(), "refit": self.scores(gone)}
+
     def left(self, gone: Sequence[int]) -> np.ndarray:
         """The columns of the actions that are left."""
         return np.delete(np.arange(self.n_actions), list(gone))
