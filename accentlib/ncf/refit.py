@@ -17,6 +17,7 @@ from accentlib.data import Sample
 from accentlib.influence import influence_matrix
 from accentlib.ncf.fia import block_hessian, check_candidates, in_double
 from accentlib.ncf.model import NCF
+from accentlib.work import single_thread
 
 STEPS = 40  # Newton's; the objective is piecewise quadratic, so most users need less than ten
 SHORTEST = 2.0**-8  # of a step that does not lower the objective
@@ -38,13 +39,24 @@ class Items:
         weights = model.output.weight[0, model.hidden2.out_features :]
         return cls(model, model.item_mlp(codes) @ by_item.T + model.hidden1.bias, weights * model.item_gmf(codes))
 
+    def hidden(self, p: Tensor) -> tuple[Tensor, Tensor]:
+        """Both hidden layers before their ReLUs, [B, N, dim] and [B, N, dim / 2], for embeddings `p` [B, 2 dim]."""
+        model, dim = self.network, self.gmf.shape[-1]
+        hidden1 = (p[:, :dim] @ model.hidden1.weight[:, :dim].T)[:, None] + self.first
+        return hidden1, hidden1.relu() @ model.hidden2.weight.T + model.hidden2.bias
+
+    def values(self, p: Tensor, hidden2: Tensor) -> Tensor:
+        """Scores [B, N] out of `p` [B, 2 dim] and the second hidden layer."""
+        model, dim = self.network, self.gmf.shape[-1]
+        mlp = model.output.weight[0, : model.hidden2.out_features]
+        return hidden2.relu() @ mlp + p[:, dim:] @ self.gmf.T + model.output.bias
+
     def scores(self, p: Tensor) -> tuple[Tensor, Tensor]:
         """Scores [B, N] for embeddings `p` [B, 2 dim], and their gradients [B, N, 2 dim] by them (eq. `fia-eq-gradient`)."""
         model, dim = self.network, self.gmf.shape[-1]
         by_user, mlp = model.hidden1.weight[:, :dim], model.output.weight[0, : model.hidden2.out_features]
-        hidden1 = (p[:, :dim] @ by_user.T)[:, None] + self.first
-        hidden2 = hidden1.relu() @ model.hidden2.weight.T + model.hidden2.bias
-        score = hidden2.relu() @ mlp + p[:, dim:] @ self.gmf.T + model.output.bias
+        hidden1, hidden2 = self.hidden(p)
+        score = self.values(p, hidden2)
         back = ((mlp * (hidden2 > 0)) @ model.hidden2.weight * (hidden1 > 0)) @ by_user
         return score, torch.cat([back, self.gmf.expand(len(p), -1, -1)], dim=-1)
 
@@ -80,13 +92,15 @@ class NCFRefit:
 
     @torch.no_grad()
     def scores(self, gone: Sequence[Sequence[int]]) -> np.ndarray:
-        p = minimise(self.actions, self.ratings, self.settled.expand(len(gone), -1), self.kept(gone), self.n, self.l2)
+        with single_thread():
+            p = minimise(self.actions, self.ratings, self.settled.expand(len(gone), -1), self.kept(gone), self.n, self.l2)
         return (self.own + self.candidates.scores(p)[0] - self.before).numpy()
 
     @torch.no_grad()
     def states(self, gone: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
         keep = self.kept(gone)
-        p = minimise(self.actions, self.ratings, self.settled.expand(len(gone), -1), keep, self.n, self.l2)
+        with single_thread():
+            p = minimise(self.actions, self.ratings, self.settled.expand(len(gone), -1), keep, self.n, self.l2)
         after, targets = self.candidates.scores(p)
         value, slopes = self.actions.scores(p)
         left = self.n - (1 - keep).sum(1)[:, None, None]
@@ -119,7 +133,7 @@ class NCFRefit:
 
 def objective(items: Items, ratings: Tensor, p: Tensor, keep: Tensor, n: Tensor, l2: float) -> Tensor:
     """A user's share of the objective [B] at `p` [B, P], of the actions that `keep` [B, Z] says, `n` [B] ratings in all."""
-    errors = (items.scores(p)[0] - ratings) * keep
+    errors = (items.values(p, items.hidden(p)[1]) - ratings) * keep
     return (errors**2).sum(1) / n + l2 * (p**2).sum(1)
 
 
@@ -170,6 +184,7 @@ def refits(model: NCF, sample: Sample, l2: float, users: np.ndarray, candidates:
         own, acted = Items.of(model, films), Items.of(model, items[rows])
         p = torch.cat([model.user_mlp.weight[user], model.user_gmf.weight[user]])
         given, n = torch.from_numpy(ratings[rows]).double(), len(sample.train)
-        settled = minimise(acted, given, p[None], torch.ones(1, len(rows), dtype=p.dtype), n, l2)[0]
+        with single_thread():
+            settled = minimise(acted, given, p[None], torch.ones(1, len(rows), dtype=p.dtype), n, l2)[0]
         score, before = own.scores(p[None])[0][0], own.scores(settled[None])[0][0]
         yield NCFRefit(acted, own, given, score, p, n, l2, settled, before)
