@@ -93,20 +93,27 @@ class NCFRefit:
     @torch.no_grad()
     def scores(self, gone: Sequence[Sequence[int]]) -> np.ndarray:
         with single_thread():
-            p = minimise(self.actions, self.ratings, self.settled.expand(len(gone), -1), self.kept(gone), self.n, self.l2)
-        return (self.own + self.candidates.scores(p)[0] - self.before).numpy()
+            return self.of(self.fitted(self.kept(gone))).numpy()
 
     @torch.no_grad()
     def states(self, gone: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-        keep = self.kept(gone)
         with single_thread():
-            p = minimise(self.actions, self.ratings, self.settled.expand(len(gone), -1), keep, self.n, self.l2)
-        after, targets = self.candidates.scores(p)
-        value, slopes = self.actions.scores(p)
-        left = self.n - (1 - keep).sum(1)[:, None, None]
-        hessian = block_hessian(slopes * keep[..., None], left, self.l2)
-        losses = 2 * ((value - self.ratings) * keep)[..., None] * slopes
-        return (self.own + after - self.before).numpy(), influence_matrix(targets, losses, hessian, left).numpy()
+            keep = self.kept(gone)
+            p = self.fitted(keep)
+            value, slopes = self.actions.scores(p)
+            left = self.n - (1 - keep).sum(1)[:, None, None]
+            hessian = block_hessian(slopes * keep[..., None], left, self.l2)
+            losses = 2 * ((value - self.ratings) * keep)[..., None] * slopes
+            influence = influence_matrix(self.candidates.scores(p)[1], losses, hessian, left)
+            return self.of(p).numpy(), influence.numpy()
+
+    def fitted(self, keep: Tensor) -> Tensor:
+        """The embeddings [B, 2 dim] of the minima without what `keep` [B, Z] leaves out."""
+        return minimise(self.actions, self.ratings, self.settled.expand(len(keep), -1), keep, self.n, self.l2)
+
+    def of(self, p: Tensor) -> Tensor:
+        """Scores [B, K] of the candidates when the embeddings go from `settled` to `p` [B, 2 dim]."""
+        return self.own + self.candidates.values(p, self.candidates.hidden(p)[1]) - self.before
 
     @torch.no_grad()
     def estimates(self, gone: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
@@ -115,20 +122,20 @@ class NCFRefit:
         `moved`: the score itself where the set's influence moves the embedding, not its tangent. `step`: one Newton step on the
         ratings that are left, with their own Hessian. `refit`: `scores`.
         """
-        keep, n = self.kept(gone), torch.full((len(gone),), float(self.n), dtype=self.p.dtype)
-        everything, start = torch.ones_like(keep), self.p.expand(len(gone), -1)
-        value, slopes = self.actions.scores(self.p[None])
-        losses = 2 * (value - self.ratings)[..., None] * slopes
-        pull = ((1 - keep) @ losses[0]) / self.n
-        moved = self.p + torch.linalg.solve(block_hessian(slopes, self.n, self.l2)[0], pull.T).T
-        step = self.settled + newton_step(
-            self.actions, self.ratings, self.settled.expand_as(start), keep, n - (1 - keep).sum(1), self.l2
-        ) - newton_step(self.actions, self.ratings, self.settled.expand_as(start), everything, n, self.l2)
-        return {
-            "moved": self.candidates.scores(moved)[0].numpy(),
-            "step": (self.own + self.candidates.scores(step)[0] - self.before).numpy(),
-            "refit": self.scores(gone),
-        }
+        with single_thread():
+            keep, n = self.kept(gone), torch.full((len(gone),), float(self.n), dtype=self.p.dtype)
+            value, slopes = self.actions.scores(self.p[None])
+            losses = 2 * (value - self.ratings)[..., None] * slopes
+            pull = ((1 - keep) @ losses[0]) / self.n
+            moved = self.p + torch.linalg.solve(block_hessian(slopes, self.n, self.l2)[0], pull.T).T
+            start, less = self.settled.expand_as(moved), n - (1 - keep).sum(1)
+            step = newton_step(self.actions, self.ratings, start, keep, less, self.l2)
+            step = step - newton_step(self.actions, self.ratings, start, torch.ones_like(keep), n, self.l2)
+            return {
+                "moved": self.candidates.scores(moved)[0].numpy(),
+                "step": self.of(start + step).numpy(),
+                "refit": self.scores(gone),
+            }
 
 
 def objective(items: Items, ratings: Tensor, p: Tensor, keep: Tensor, n: Tensor, l2: float) -> Tensor:
