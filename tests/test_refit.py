@@ -180,7 +180,7 @@ def test_ncfs_step_is_newtons(ncf):
         rows = np.delete(sample.actions(int(user)), gone)
         n = torch.tensor([len(sample.train) - 2.0], dtype=torch.float64)
         value = literal_objective(sample, model, int(user), rows, float(n))
-        assert torch.allclose(ncf_refit.objective(refit.actions, refit.ratings, refit.p[None], refit.kept([gone]), n, L2)[0], value(refit.p))
+        assert torch.allclose(ncf_refit.own_objective(refit.actions, refit.ratings, refit.p[None], refit.kept([gone]), n, L2)[0], value(refit.p))
         step = ncf_refit.newton_step(refit.actions, refit.ratings, refit.p[None], refit.kept([gone]), n, L2)[0]
         assert torch.allclose(hessian(value)(refit.p) @ step, -grad(value)(refit.p), atol=1e-10)
 

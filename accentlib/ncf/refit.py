@@ -65,7 +65,7 @@ class Items:
 class NCFRefit:
     """One user's: see `accentlib.refit.Refit`. Scores are her own plus what a set changes between two minima.
 
-    `n` are all training ratings, so `loss` is her share of the objective (eq. `ncf-eq-loss`). `own` [K] are the scores
+    `n` are all training ratings, of which she has `own_objective`. `own` [K] are the scores
     that the trained model gives, `p` the embeddings that it has; `settled` is the minimum nearest to it with nothing removed.
     """
 
@@ -138,41 +138,46 @@ class NCFRefit:
             }
 
 
-def objective(items: Items, ratings: Tensor, p: Tensor, keep: Tensor, n: Tensor, l2: float) -> Tensor:
-    """A user's share of the objective [B] at `p` [B, P], of the actions that `keep` [B, Z] says, `n` [B] ratings in all."""
+def own_objective(items: Items, ratings: Tensor, p: Tensor, keep: Tensor, n: Tensor, l2: float) -> Tensor:
+    """A user's share of the objective (eq. `errors-eq-own`), [B] at her embeddings `p` [B, P].
+
+    `keep` [B, Z] is zero at the actions that are left out, `n` [B] the number of all ratings that are left.
+
+    Derived in book/errors.md.
+    """
     errors = (items.values(p, items.hidden(p)[1]) - ratings) * keep
     return (errors**2).sum(1) / n + l2 * (p**2).sum(1)
 
 
 def newton_step(items: Items, ratings: Tensor, p: Tensor, keep: Tensor, n: Tensor, l2: float) -> Tensor:
-    """Newton's step [B, P] for `objective` at `p`: minus the inverse Hessian times the gradient."""
+    """Newton's step [B, P] for `own_objective` at `p`: minus the inverse Hessian times the gradient (eq. `errors-eq-newton`).
+
+    Derived in book/errors.md.
+    """
     value, slopes = items.scores(p)
     slopes = slopes * keep[..., None]
     gradient = 2 / n[:, None] * ((value - ratings)[:, None] @ slopes)[:, 0] + 2 * l2 * p
-    hessian = block_hessian(slopes, n[:, None, None], l2)
-    return -torch.linalg.solve(hessian, gradient)
+    return -torch.linalg.solve(block_hessian(slopes, n[:, None, None], l2), gradient)
 
 
 def minimise(items: Items, ratings: Tensor, start: Tensor, keep: Tensor, n_all: int, l2: float) -> Tensor:
-    """The minimum [B, P] of `objective` that Newton's method finds from `start` [B, P]; steps that overshoot are halved.
+    """The minimum [B, P] of `own_objective` that Newton's method finds from `start` [B, P]; steps that overshoot are halved.
 
-    The objective is piecewise quadratic. Where a minimum lies on an edge between pieces the steps get short, and it stops
-    there.
+    The objective is piecewise quadratic. Where a minimum lies on an edge between pieces no step lowers it, and it stops.
+
+    Derived in book/errors.md.
     """
     p, n = start.clone(), n_all - (1 - keep).sum(1)
     moving = torch.arange(len(p))
     for _ in range(STEPS):
-        at, k, m = p[moving], keep[moving], n[moving]
-        step, now = newton_step(items, ratings, at, k, m, l2), objective(items, ratings, at, k, m, l2)
-        size = torch.ones_like(now)
-        while (size >= SHORTEST).any():
-            over = (objective(items, ratings, at + size[:, None] * step, k, m, l2) > now) & (size >= SHORTEST)
-            if not over.any():
-                break
+        at, given = p[moving], (keep[moving], n[moving], l2)
+        step, now = newton_step(items, ratings, at, *given), own_objective(items, ratings, at, *given)
+        size = torch.ones_like(now)[:, None]
+        while (over := (own_objective(items, ratings, at + size * step, *given) > now)[:, None] & (size >= SHORTEST)).any():
             size = torch.where(over, size / 2, size)
-        size = torch.where(size < SHORTEST, 0, size)
-        p[moving] = at + size[:, None] * step
-        moving = moving[(size[:, None] * step).norm(dim=1) > CLOSE * at.norm(dim=1)]
+        step = torch.where(size < SHORTEST, 0, size) * step
+        p[moving] = at + step
+        moving = moving[step.norm(dim=1) > CLOSE * at.norm(dim=1)]
         if not len(moving):
             break
     return p
