@@ -136,13 +136,13 @@ def check_explained(recommender: Recommender, explained: Sequence[Explained]) ->
         raise InputError(f"explained holds explanations of other scores than those of {recommender.name}: explain its own recommendations.")
 
 
-def random_removal(one: Explained, size: int, draw: int) -> Removal:
-    """`size` random actions of the same user: the control against "any removal would do".
+def random_removal(user: int, actions: np.ndarray, size: int, draw: int) -> Removal:
+    """`size` random ones of the user's `actions` [Z], training rows: the control against "any removal would do".
 
     Explanations of one user and one size share their draws.
     """
-    rng = np.random.default_rng([one.user, size, draw])
-    return Removal(one.user, tuple(sorted(rng.choice(one.actions, size, replace=False).tolist())))
+    rng = np.random.default_rng([user, size, draw])
+    return Removal(user, tuple(sorted(rng.choice(actions, size, replace=False).tolist())))
 
 
 def removals_of(explained: Iterable[Explained], random_draws: int) -> tuple[list[Removal], list[Removal]]:
@@ -153,7 +153,7 @@ def removals_of(explained: Iterable[Explained], random_draws: int) -> tuple[list
         for e in one.explanations.values():
             if e.found:
                 removals.add(one.removal(e))
-                random |= {random_removal(one, len(e.actions), d) for d in range(random_draws)}
+                random |= {random_removal(one.user, one.actions, len(e.actions), d) for d in range(random_draws)}
     return sorted(removals), sorted(random)
 
 
@@ -209,7 +209,7 @@ def tabulate(
             tried = {"explanation": one.removal(e), "placebo": Removal(one.user, ())}
             if e.found:
                 draws = range(random_draws)
-                tried |= {f"random-{d + 1}": random_removal(one, len(e.actions), d) for d in draws}
+                tried |= {f"random-{d + 1}": random_removal(one.user, one.actions, len(e.actions), d) for d in draws}
             for seed in seeds:
                 base = outcomes[Removal(one.user, ()), seed].scores
                 for control, removal in tried.items():

@@ -55,7 +55,7 @@ def test_rows_are_what_the_retrainings_gave(recommender, table, folder):
                 int(r) for r in sample.actions(user)[[int(place) for place in row["set"].split(" ")]]
             ))),
             "placebo": Removal(user, ()),
-            "random-1": random_removal(one, int(row["size"]), 0),
+            "random-1": random_removal(one.user, one.actions, int(row["size"]), 0),
         }[row["control"]]  # fmt: skip
         assert len(removed.rows) == (0 if row["control"] == "placebo" else row["size"])
         removals, random = removals_of(explained, 1)

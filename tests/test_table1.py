@@ -173,11 +173,13 @@ def test_an_audit_retrains_alone_what_was_pooled(toys, tmp_path, monkeypatch):
     run_all(toys, path, TOYS, 1, "sequential")
     monkeypatch.setattr(audit, "RUNS", TOYS)
     found = audit.run_study(toys, tmp_path / "audit.csv", 1, path, {"toy": 9})
-    assert found.groupby("protocol")["user"].nunique().to_dict() == {"steady": 9, "paper": 9}
+    chosen = found[found["control"] == "explanation"]
+    assert chosen.groupby("protocol")["user"].nunique().to_dict() == {"steady": 9, "paper": 9}
+    assert found[found["control"] == "random-1"].groupby("protocol")["user"].nunique().to_dict() == {"steady": 4, "paper": 4}
     assert found.groupby("protocol")["seed"].nunique().to_dict() == {"steady": 2, "paper": 1}
     # in this recommender users do not touch each other, so a pool changes nothing
     assert np.allclose(found["pooled_gap"], found["alone_gap"], atol=1e-5) and found["pooled_gap"].std() > 0.1
-    assert len(pd.read_csv(tmp_path / "audit.csv")) == len(found) == 9 * 2 + 9
+    assert len(pd.read_csv(tmp_path / "audit.csv")) == len(found) == 13 * 2 + 13
 
 
 def test_an_audit_draws_from_all_sizes_and_each_user_once():

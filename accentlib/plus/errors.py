@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from accentlib.data import Sample
-from accentlib.evaluate import Explained, random_removal
+from accentlib.evaluate import random_removal
 from accentlib.paper import KS
 from accentlib.recommender import Recommender, recommendations
 from accentlib.recommenders import describe, load_recommender
@@ -57,9 +57,9 @@ def estimates(recommender: Recommender, table: pd.DataFrame) -> pd.DataFrame:
     """
     sample = recommender.sample
     users = np.arange(sample.n_users)
-    items, scores = recommendations(recommender, users, max(KS))
+    items, _ = recommendations(recommender, users, max(KS))
     of_modes = {mode: recommender.influence(users, items, mode) for mode in recommender.fia_modes}
-    grouped = dict(list(distinct_sets(recommender, table, items, scores).groupby("user")))
+    grouped = dict(list(distinct_sets(recommender, table, items).groupby("user")))
     found = []
     for user, refit in zip(tqdm(users, "estimates", mininterval=5, delay=5, unit="user"), recommender.refits(users, items), strict=True):
         if user in grouped:
@@ -69,7 +69,7 @@ def estimates(recommender: Recommender, table: pd.DataFrame) -> pd.DataFrame:
     return whole.assign(user=sample.user_ids[whole["user"]]).drop(columns="places")
 
 
-def distinct_sets(recommender: Recommender, table: pd.DataFrame, items: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
+def distinct_sets(recommender: Recommender, table: pd.DataFrame, items: np.ndarray) -> pd.DataFrame:
     """The sets of the explanations and of the first random control, each with its replacement's place and effects."""
     sample = recommender.sample
     mine = table[table["control"].isin(["explanation", "random-1"]) & table["failure"].isna()]
@@ -80,8 +80,7 @@ def distinct_sets(recommender: Recommender, table: pd.DataFrame, items: np.ndarr
         actions = recommender.actions(code)
         places = tuple(sorted(int(place) for place in chosen.split(" ")))
         if control != "explanation":
-            one = Explained(code, items[code], scores[code], actions, None, {})
-            places = tuple(np.searchsorted(actions, random_removal(one, int(size), 0).rows).tolist())
+            places = tuple(np.searchsorted(actions, random_removal(code, actions, int(size), 0).rows).tolist())
         place = int(np.flatnonzero(sample.item_ids[items[code]] == replacement)[0])
         rows.append((code, control, places, place, before - after))
     found = pd.DataFrame(rows, columns=[*KEYS, "effect"])

@@ -48,8 +48,8 @@ def run_study(
     recommender = load_recommender("ncf", sample, "steady")
     stored = tidy_path(FullRun("ncf", "steady", (), 1, 1), runs_of)
     users = np.arange(sample.n_users)
-    items, scores = recommendations(recommender, users, max(KS))
-    sets = drawn(distinct_sets(recommender, pd.read_parquet(stored), items, scores), n_sets)
+    items, _ = recommendations(recommender, users, max(KS))
+    sets = drawn(distinct_sets(recommender, pd.read_parquet(stored), items), n_sets)
     influence = recommender.influence(users, items, "exact")
     full = FullInfluence.of(recommender)
     found = []
