@@ -1,14 +1,17 @@
 """Beyond the paper: what is chosen by data, and the study of all remedies, on recommenders whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import norm
 
 from accentlib import recommenders, table1
+from accentlib.errors import InputError
 from accentlib.evaluate import explain_users, summarise
 from accentlib.explain import accent
-from accentlib.plus import choices, errors, study
+from accentlib.plus import choices, errors, reach, smallest, study
 from accentlib.plus.bank import Bank, Unfinished
 from accentlib.plus.table import COLUMNS
 from accentlib.pools import Removal
@@ -26,7 +29,8 @@ RUN = FullRun("toy", "steady", (0, 1), 4, 6)
 def toys(monkeypatch, tmp_path):
     monkeypatch.setitem(recommenders.RECOMMENDERS, "toy", toy.ENTRY)
     monkeypatch.setenv("ACCENT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(study, "POOLS", {"toy": (4, 6)})
+    for module in (study, reach, smallest):
+        monkeypatch.setattr(module, "POOLS", {"toy": (4, 6)})
     monkeypatch.setattr(study, "TARGETS", {"toy": 0.9})
     monkeypatch.setattr(study, "DAMPINGS", {"toy": (0.0, 1.0, 4.0)})
     return small_sample(n_items=60)
@@ -193,3 +197,53 @@ def test_estimates_of_chosen_and_of_random_sets_stand_beside_the_truth(toys, tmp
     tidy = pd.read_parquet(table1.tidy_path(RUN, path)).query("failure.isna() and control in ('explanation', 'random-1')")
     assert found["rows"].sum() == len(tidy) and set(found["size"]) == set(tidy["size"])
     assert (tmp_path / "errors.parquet").exists() and load_provenance(tmp_path / "errors.parquet")["seeds"] == [0, 1]
+
+
+def gaps_without(model, user, items, actions):
+    rows = model.actions(user)
+    scores = model.of_history(rows, ~np.isin(np.arange(len(rows)), actions)[None])[0][items]
+    return scores[0] - scores[1:]
+
+
+def test_reach_is_what_the_largest_removals_can_do(toys, tmp_path):
+    table = reach.run_study(toys, tmp_path / "reach.csv", 1)
+    assert len(table) == 2 * 3 and set(table["removed"]) == {"positive", "history"}
+    model = toy.Toy(toys, toy.PROTOCOLS["steady"])
+    explained = explain_users(model, range(toys.n_users), ["accent"], [20])
+    for k in (5, 20):
+        row = table.query("k == @k and removed == 'history'").iloc[0]
+        works = [gaps_without(model, one.user, one.items[:k], range(len(one.actions))).min() < 0 for one in explained]
+        assert row["reach"] == pytest.approx(100 * np.mean(works)) and row["low"] - 1e-9 <= row["reach"] <= row["high"] + 1e-9
+        assert row["size"] == pytest.approx(np.mean([len(one.actions) for one in explained]))
+    one = explained[0]
+    chosen = reach.positive_actions(one, 5)
+    left = [one.scores[0] - one.scores[i] - np.maximum(one.influence[0] - one.influence[i], 0).sum() for i in range(1, 5)]
+    best = 1 + int(np.argmin(left))
+    assert chosen == tuple(np.flatnonzero(one.influence[0] > one.influence[best]))
+
+
+def with_three_actions(*args):
+    """Explanations of the user's first three actions, where there is one: here one action is mostly enough."""
+    explained = explain_users(*args)
+    for one in explained:
+        one.explanations.update({key: replace(e, actions=(0, 1, 2), effects=(0.0,) * 3) for key, e in one.explanations.items() if e.found})
+    return explained
+
+
+def test_every_smaller_set_is_tried(toys, tmp_path, monkeypatch):
+    monkeypatch.setattr(smallest, "MOST", {"toy": 500})
+    with pytest.raises(InputError, match="no user of toy has a set of two actions or more with at most 500 smaller ones"):
+        smallest.run_study(toys, tmp_path / "smallest.csv", 1)
+    monkeypatch.setattr(smallest, "explain_users", with_three_actions)
+    table = smallest.run_study(toys, tmp_path / "smallest.csv", 1)
+    model = toy.Toy(toys, toy.PROTOCOLS["steady"])
+    explained = with_three_actions(model, range(toys.n_users), ["accent"], [5, 10, 20])
+    expected = [one for one in explained if smallest.smaller_sets(one, 500)]
+    assert len(table) == len(expected) > 0 and (table["size"] >= 2).all()
+    for one, row in zip(expected, table.itertuples(), strict=True):
+        e = one.explanations["accent", 10]
+        works = [len(s) for s in smallest.smaller_sets(one, 500) if gaps_without(model, one.user, one.items[:10], s).min() < 0]
+        assert row.size == len(e.actions) and row.tried == len(smallest.smaller_sets(one, 500))
+        assert np.isnan(row.smallest) if not works else row.smallest == min(works)
+        assert row.holds == (gaps_without(model, one.user, one.items[:10], e.actions)[e.replacement - 1] < 0)
+    assert not smallest.smaller_sets(expected[0], 1)
