@@ -8,7 +8,7 @@ from torch.func import jacrev
 
 from accentlib import table1
 from accentlib.plus import full
-from accentlib.plus.full import DAMPING, FullInfluence, spread
+from accentlib.plus.full import DAMPING, FullInfluence, of_both_kinds
 from accentlib.recommenders import load_recommender
 from accentlib.store import load_provenance
 from accentlib.table1 import FullRun
@@ -46,9 +46,9 @@ def test_it_is_the_dense_solution(recommender):
 def test_sets_are_spread_from_both_kinds_and_each_user_once():
     rows = [(user, control, (0, place), 1) for user in range(30) for control in ("explanation", "random-1") for place in (1, 2)]
     sets = pd.DataFrame(rows, columns=["user", "control", "places", "replacement"])
-    found = spread(sets, 12)
+    found = of_both_kinds(sets, 12)
     assert found["control"].value_counts().to_dict() == {"explanation": 6, "random-1": 6}
-    assert (found.groupby("control")["user"].nunique() == 6).all() and found.equals(spread(sets, 12))
+    assert (found.groupby("control")["user"].nunique() == 6).all() and found.equals(of_both_kinds(sets, 12))
 
 
 def test_a_study_that_was_stopped_goes_on(recommender, tmp_path, monkeypatch):

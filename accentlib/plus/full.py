@@ -49,7 +49,7 @@ def run_study(
     stored = tidy_path(FullRun("ncf", "steady", (), 1, 1), runs_of)
     users = np.arange(sample.n_users)
     items, _ = recommendations(recommender, users, max(KS))
-    sets = spread(distinct_sets(recommender, pd.read_parquet(stored), items), n_sets)
+    sets = of_both_kinds(distinct_sets(recommender, pd.read_parquet(stored), items), n_sets)
     influence = recommender.influence(users, items, "exact")
     full = FullInfluence.of(recommender)
     found = []
@@ -69,7 +69,7 @@ def run_study(
     return table
 
 
-def spread(sets: pd.DataFrame, n: int) -> pd.DataFrame:
+def of_both_kinds(sets: pd.DataFrame, n: int) -> pd.DataFrame:
     """`n` of the sets, of as many users as can be: as many chosen as random ones, drawn with `DRAWN_WITH`."""
     shuffled = sets.iloc[np.random.default_rng(DRAWN_WITH).permutation(len(sets))]
     parts = [mine.drop_duplicates("user").head(n // 2) for _, mine in shuffled.groupby("control")]
