@@ -16,7 +16,7 @@ from accentlib.ncf import refit as ncf_refit
 from accentlib.ncf.fia import fia as ncf_fia
 from accentlib.ncf.model import NCF, initialise
 from accentlib.rcf import refit as rcf_refit
-from accentlib.rcf.fia import DAMPING
+from accentlib.rcf.refit import DAMPING, DAMPINGS
 from accentlib.rcf.fia import fia as rcf_fia
 from accentlib.rcf.scores import strengths
 from accentlib.refit import accent_plus, next_action, prune
@@ -299,6 +299,9 @@ def test_rcfs_refit_is_its_definition():
     between = refit.estimates([gone])
     out = [float(plain_rcf.score(plain, relations, user, left, int(film))) for film in films]
     assert np.allclose(between["out"][0], out) and np.allclose(between["refit"], refit.scores([gone]))
+    assert np.allclose(between[f"refit_{DAMPING:g}"], between["refit"])
+    far = [np.abs(between[f"refit_{damping:g}"] - between["out"]).max() for damping in DAMPINGS]
+    assert (np.diff(far) < 0).all()  # the embedding goes less far with more damping
 
 
 def test_rcfs_scores_without_any_action_are_those_of_an_empty_history():
@@ -320,7 +323,7 @@ def test_rcfs_influence_of_the_next_action_is_fias_of_who_is_left():
     films = unseen(relations, triples, 2)[None, :3]
     (refit,) = rcf_refit.refits(model, strong, triples, np.array([2]), films)
     scores, influence = refit.states([[], [1, 4]])
-    (expected,) = rcf_fia(model, strong, triples, np.array([2]), films, "shared").influence
+    (expected,) = rcf_fia(model, strong, triples, np.array([2]), films, "shared", DAMPING).influence
     assert np.allclose(influence[0], expected, atol=1e-10) and np.allclose(scores, refit.scores([[], [1, 4]]))
     assert (influence[1][:, [1, 4]] == 0).all() and not np.allclose(influence[1][:, 2], expected[:, 2], atol=1e-6)
 

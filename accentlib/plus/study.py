@@ -32,7 +32,7 @@ RESULTS = ROOT / "data" / "results" / "accent_plus.csv"
 SEARCH_SEEDS, FRESH_SEEDS = (0, 1), (10, 11)
 POOLS = {"ncf": (4, 16), "rcf": (8, 48)}  # users in a pool; where only an action or two of each go
 TARGETS = {"ncf": 0.90, "rcf": 0.95}  # the share of explanations that are to hold
-DAMPINGS = {"ncf": (0.0, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2), "rcf": (2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1)}
+DAMPINGS = {"ncf": (0.0, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2), "rcf": (2e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)}
 
 Found = dict[int, Explanation]
 
