@@ -8,7 +8,7 @@ is their loss, and training ends long before the embedding has gone as far as a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -75,13 +75,16 @@ class RCFRefit:
     def estimates(self, gone: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
         """Scores [B, K] without each set. `out`: the set jointly out of the history, the embedding where it was; `refit`: `scores`;
         `refit_<damping>`: the same with each of `DAMPINGS`."""
-        out = []
+        found = []
         with single_thread():
             for one in gone:
-                targets = Targets.of(self.model, self.strong, self.liked[self.left(one)], self.films)
-                out.append(scores(self.model, self.p[None], targets.q, targets.all_terms()))
-        damped = {f"refit_{damping:g}": replace(self, damping=damping).scores(gone) for damping in DAMPINGS}
-        return {"out": torch.cat(out).numpy(), "refit": self.scores(gone)} | damped
+                if len(one) == self.n_actions:
+                    found.append(self.with_nothing().expand(2 + len(DAMPINGS), -1))
+                    continue
+                shifts, _, _, targets = self.shifts(one, (np.inf, self.damping, *DAMPINGS))
+                found.append(scores(self.model, self.p + shifts, targets.q, targets.all_terms()))
+        names = ["out", "refit", *(f"refit_{damping:g}" for damping in DAMPINGS)]
+        return dict(zip(names, torch.stack(found, 1).numpy(), strict=True))
 
     def left(self, gone: Sequence[int]) -> np.ndarray:
         """The columns of the actions that are left."""
@@ -97,15 +100,20 @@ class RCFRefit:
 
         Block and Hessian are taken where the embedding was.
         """
+        (shift,), block, hessian, targets = self.shifts(gone, (self.damping,))
+        hessian.diagonal(dim1=-2, dim2=-1).add_(self.damping)
+        return scores(self.model, self.p[None] + shift, targets.q, targets.all_terms()), self.p + shift, block, hessian
+
+    def shifts(self, gone: Sequence[int], dampings: Sequence[float]) -> tuple[Tensor, Block, Tensor, Targets]:
+        """How far the embedding goes without a set, with each damping [N, D]; the loss left, its Hessian [1, D, D], the candidates."""
         left = self.left(gone)
         block = Block.of(self.model, self.strong, self.p, self.liked[left], self.disliked[left])
         gradients, _ = block.own_losses(out=False)
         hessian = block.hessians(each_out=False)
-        hessian.diagonal(dim1=-2, dim2=-1).add_(self.damping)
-        shift, _ = embedding_shifts(hessian, (self.pull - gradients.mean(0))[None], 1)
-        p = self.p + shift[0]
-        targets = Targets.of(self.model, self.strong, self.liked[left], self.films)
-        return scores(self.model, p[None], targets.q, targets.all_terms()), p, block, hessian
+        values, vectors = torch.linalg.eigh(hessian[0])
+        damped = values + torch.tensor(dampings, dtype=values.dtype)[:, None]
+        shifts = ((self.pull - gradients.mean(0)) @ vectors / damped) @ vectors.T
+        return shifts, block, hessian, Targets.of(self.model, self.strong, self.liked[left], self.films)
 
 
 @torch.no_grad()
