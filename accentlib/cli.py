@@ -150,6 +150,7 @@ def chosen_options(options) -> dict[str, int]:
 def run_explain(options) -> None:
     from accentlib.data import load_movielens
     from accentlib.evaluate import explain_users
+    from accentlib.plus.confidence import confidence
     from accentlib.words import as_data, in_words
 
     sample = load_movielens()
@@ -157,6 +158,7 @@ def run_explain(options) -> None:
     user = sample.user_code(options.user)
     (one,) = explain_users(recommender, [user], [options.explainer], [options.k])
     facts = as_data(sample, one, options.explainer, options.k, recommender.in_common)
+    facts["confidence"] = confidence(recommender, one, one.explanations[options.explainer, options.k])
     if options.json:
         print(json.dumps(facts, ensure_ascii=False))
         return
@@ -170,6 +172,8 @@ def run_explain(options) -> None:
             year = f" ({action['year']})" if action["year"] else ""
             shared = f": {action['in_common']}" if told else ""
             print(f"  {-action['effect']:+.3f}  {action['title']}{year}{shared}")
+        if facts["confidence"] is not None:
+            print(f"\nOf explanations like this one, {facts['confidence']:.0%} held when they were verified by retraining.")
 
 
 def run_evaluate(options) -> None:

@@ -76,7 +76,7 @@ def studies() -> dict[str, str]:
     of_one = {name: module for built_in in RECOMMENDERS.values() for name, module in built_in.studies.items()}
     of_all = {"pools": "pool_study", "set-influence": "set_influence", "audit": "audit", "own": "own.study",
               "own-l2": "own.regulariser", "errors": "plus.errors", "full-influence": "plus.full", "reach": "plus.reach", "smallest": "plus.smallest",
-              "annealed": "plus.annealed", "plus": "plus.study"}  # fmt: skip
+              "annealed": "plus.annealed", "plus": "plus.study", "confidence": "plus.confidence"}  # fmt: skip
     return of_one | {name: f"accentlib.{module}" for name, module in of_all.items()}
 
 

@@ -43,7 +43,7 @@ def test_explain_prints_the_librarys_explanation(sample, explained):
     assert result.returncode == 0, result.stderr
     data = json.loads(result.stdout)  # and nothing else is there
     assert list(data) == [
-        "user", "explainer", "k", "recommendation", "replacement", "explanation", "gap", "estimated_gap",
+        "user", "explainer", "k", "recommendation", "replacement", "explanation", "gap", "estimated_gap", "confidence",
     ]  # fmt: skip
     expected = as_data(sample, one, "accent", 5, lambda i, j: "")
     assert data["recommendation"] == expected["recommendation"] and data["replacement"] == expected["replacement"]

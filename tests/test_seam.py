@@ -167,7 +167,7 @@ def test_every_entry_keeps_its_promises():
     from inspect import signature
 
     names = [study for built_in in recommenders.RECOMMENDERS.values() for study in built_in.studies]
-    assert len(set(names)) == len(names) and set(studies()) == {*names, "pools", "set-influence", "audit", "own", "own-l2", "errors", "full-influence", "reach", "smallest", "annealed", "plus"}
+    assert len(set(names)) == len(names) and set(studies()) == {*names, "pools", "set-influence", "audit", "own", "own-l2", "errors", "full-influence", "reach", "smallest", "annealed", "plus", "confidence"}
     for module in studies().values():
         assert list(signature(import_module(module).run_study).parameters)[:3] == ["sample", "path", "workers"]
         assert import_module(module).RESULTS.suffix in (".csv", ".parquet")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from accentlib.confidence import FEATURES, as_rows, calibrate, features, from_rows, probability
 from accentlib.data import Sample
-from accentlib.evaluate import per_explanation
+from accentlib.evaluate import Explained, per_explanation
 from accentlib.explain import Explanation
 from accentlib.paper import KS
 from accentlib.plus.choices import halves
@@ -99,17 +99,17 @@ def crosswise(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.concat(fits, ignore_index=True), pd.concat(parts, ignore_index=True)
 
 
-def confidence(recommender: Recommender, user: int, e: Explanation, refit: Refit, path: Path = RESULTS) -> float | None:
-    """The probability that an explanation of `user` (a code) holds, by the fit on the half of the users that she is not in.
+def confidence(recommender: Recommender, one: Explained, e: Explanation, path: Path = RESULTS) -> float | None:
+    """The probability that an explanation of one user holds, by the fit on the half of the users that she is not in.
 
-    None where no fit is stored: for another recommender, explainer, protocol or other data than the study's.
+    None where nothing was found or no fit is stored: for another recommender, explainer, protocol or other data than the study's.
     """
-    if not (path.exists() and recommender.protocol.name == "steady"):
+    if not (e.found and path.exists() and recommender.protocol.name == "steady"):
         return None
     facts, table = load_provenance(path), pd.read_csv(path)
-    half = halves(recommender.sample.n_users)[user]
-    mine = table.query("recommender == @recommender.name and explainer == @e.explainer and half == @half")
-    known = [one["key"] for one in facts["runs"]]
-    if not len(mine) or recommender.key not in known:
+    half = halves(recommender.sample.n_users)[one.user]
+    mine = table[(table["recommender"] == recommender.name) & (table["explainer"] == e.explainer) & (table["half"] == half)]
+    if not len(mine) or recommender.key not in [run["key"] for run in facts["runs"]]:
         return None
+    (refit,) = recommender.refits([one.user], one.items[None])
     return float(probability(from_rows(mine), features(e, refit)[None])[0])

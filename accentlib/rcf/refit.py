@@ -20,7 +20,7 @@ from accentlib.rcf.model import RCF
 from accentlib.relations import Triples
 from accentlib.work import single_thread
 
-DAMPING = 0.1  # of DAMPINGS, the one that fits random sets of half of the users best: see `book/errors.md`
+DAMPING = 3.0  # of DAMPINGS, the one that fits random sets of one half of the users best (book/errors.md)
 DAMPINGS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
